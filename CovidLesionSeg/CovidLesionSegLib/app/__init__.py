@@ -1,0 +1,1 @@
+"""Qt and Slicer application: panel, review, state machine."""

@@ -1,0 +1,1 @@
+"""The pipeline and its stages: numpy, scipy and SimpleITK; torch inside functions."""

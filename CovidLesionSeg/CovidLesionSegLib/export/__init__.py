@@ -1,0 +1,1 @@
+"""What leaves the module: files, DICOM, reports."""

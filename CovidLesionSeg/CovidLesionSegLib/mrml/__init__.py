@@ -1,0 +1,1 @@
+"""MRML and VTK without Qt: volumes, segmentations, tables and scenes."""

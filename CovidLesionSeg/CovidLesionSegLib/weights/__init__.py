@@ -1,0 +1,1 @@
+"""Catalogue, digests, store and import of weights; no network access."""
