@@ -1,0 +1,109 @@
+"""Names and leftovers of published checkpoints, and their import."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from CovidLesionSegLib.errors import CovidLesionSegError
+
+from .config import ModelConfig
+
+
+@dataclass(frozen=True)
+class OfficialFormat:
+    """How a published checkpoint names the parameters of one configuration.
+
+    Attributes:
+        name: Short name of the publication and encoder.
+        config: Recipe of the network that the checkpoint fits.
+        signature: Keys that are all present in such a checkpoint and together in no other.
+        renames: Pairs of a regular expression for the official key and the replacement
+            that yields our key, tried in order; a key that none matches keeps its name.
+        unused: Regular expressions of entries that the published network never uses
+            (for example the 1000-class layer); they are accepted and dropped.
+        unused_parameters: Number of parameters in these entries.
+    """
+
+    name: str
+    config: ModelConfig
+    signature: tuple[str, ...]
+    renames: tuple[tuple[str, str], ...]
+    unused: tuple[str, ...] = ()
+    unused_parameters: int = 0
+
+    def matches(self, keys: Iterable[str]) -> bool:
+        """Say whether a checkpoint with these keys is of this format."""
+        present = {_bare(key) for key in keys}
+        return present.issuperset(self.signature)
+
+    def our_key(self, official_key: str) -> str | None:
+        """Return our name of an official entry, or None for an unused one."""
+        key = _bare(official_key)
+        if any(re.match(pattern, key) for pattern in self.unused):
+            return None
+        for pattern, replacement in self.renames:
+            renamed, count = re.subn(pattern, replacement, key, count=1)
+            if count:
+                return renamed
+        return key
+
+
+def _bare(key: str) -> str:
+    """Drop the prefix that saving from a data-parallel wrapper leaves behind."""
+    return key.removeprefix("module.")
+
+
+def official_key_map(layout: OfficialFormat, keys: Iterable[str]) -> dict[str, str | None]:
+    """Map official keys to ours; None marks an entry that the network does not use."""
+    return {key: layout.our_key(key) for key in keys}
+
+
+def convert_official_state_dict(
+    layout: OfficialFormat, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return a published state dict under our names, without its unused entries."""
+    names = official_key_map(layout, state)
+    return {ours: state[theirs] for theirs, ours in names.items() if ours is not None}
+
+
+def load_official_state_dict(
+    model: nn.Module, layout: OfficialFormat, state: Mapping[str, Tensor]
+) -> None:
+    """Load a published state dict into ``model``, which must fit it exactly.
+
+    Raises:
+        CovidLesionSegError: ``checkpoint-mismatch``; the message names missing,
+            unexpected and wrongly shaped entries, and the model stays as it was.
+    """
+    converted = convert_official_state_dict(layout, state)
+    wanted = model.state_dict()
+    missing = sorted(wanted.keys() - converted.keys())
+    unexpected = sorted(converted.keys() - wanted.keys())
+    misshaped = sorted(
+        key for key in wanted.keys() & converted.keys() if wanted[key].shape != converted[key].shape
+    )
+    problems = [
+        f"{label}: {_listed(keys)}"
+        for label, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", misshaped),
+        )
+        if keys
+    ]
+    if problems:
+        raise CovidLesionSegError(
+            "checkpoint-mismatch",
+            f"The checkpoint does not fit {layout.name}: {'; '.join(problems)}.",
+            "Check that the file is complete and of this network.",
+        )
+    model.load_state_dict(converted)
+
+
+def _listed(keys: list[str], limit: int = 8) -> str:
+    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
+    return ", ".join(keys[:limit]) + more
