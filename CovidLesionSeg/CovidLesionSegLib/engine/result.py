@@ -41,6 +41,13 @@ class Lobe(IntEnum):
         return f"{side} {level} lobe"
 
 
+class Opacity(IntEnum):
+    """Labels of `SegmentationResult.opacity`."""
+
+    GROUND_GLASS = 1
+    CONSOLIDATION = 2
+
+
 class LobeSource(str, Enum):
     """Where the lobes came from; shown in the table."""
 
@@ -220,6 +227,8 @@ class SegmentationResult:
         quantification: The table.
         run: How it was made.
         warnings: Sentences the user must see.
+        opacity: uint8 ``[z, y, x]`` with the labels of `Opacity` inside `infection`; None
+            when ground-glass and consolidation were not told apart.
     """
 
     ct: CtVolume
@@ -230,3 +239,4 @@ class SegmentationResult:
     quantification: Quantification
     run: RunInfo
     warnings: tuple[str, ...] = ()
+    opacity: NDArray[np.uint8] | None = None
