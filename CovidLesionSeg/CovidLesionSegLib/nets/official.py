@@ -19,7 +19,7 @@ class OfficialFormat:
 
     Attributes:
         name: Short name of the publication and encoder.
-        config: Recipe of the network that the checkpoint fits.
+        config: Recipe of the network that the checkpoint fits; None for a bare encoder.
         signature: Keys that are all present in such a checkpoint and together in no other.
         renames: Pairs of a regular expression for the official key and the replacement
             that yields our key, tried in order; a key that none matches keeps its name.
@@ -29,7 +29,7 @@ class OfficialFormat:
     """
 
     name: str
-    config: ModelConfig
+    config: ModelConfig | None
     signature: tuple[str, ...]
     renames: tuple[tuple[str, str], ...]
     unused: tuple[str, ...] = ()

