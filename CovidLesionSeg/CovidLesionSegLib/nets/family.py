@@ -55,6 +55,7 @@ class Family:
         output_names: Names of the outputs of a resolved config: ``"infection"``, then
             ``"boundary"`` if present, then the side outputs in order.
         official: Layouts of published checkpoints of this family.
+        classes: What each channel of the ``infection`` output stands for.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Family:
     input_contract: Callable[[ModelConfig], InputContract]
     output_names: Callable[[ModelConfig], tuple[str, ...]]
     official: tuple[OfficialFormat, ...] = ()
+    classes: tuple[str, ...] = ("infection",)
 
     def resolve(self, config: ModelConfig) -> ModelConfig:
         """Return ``config`` with encoder and every option filled in and checked.

@@ -21,8 +21,8 @@ class OfficialFormat:
         name: Short name of the publication and encoder.
         config: Recipe of the network that the checkpoint fits; None for a bare encoder.
         signature: Keys that are all present in such a checkpoint and together in no other.
-        renames: Pairs of a regular expression for the official key and the replacement
-            that yields our key, tried in order; a key that none matches keeps its name.
+        renames: Pairs of a regular expression and its replacement that together turn an
+            official key into ours; all are applied, one after another.
         unused: Regular expressions of entries that the published network never uses
             (for example the 1000-class layer); they are accepted and dropped.
         unused_parameters: Number of parameters in these entries.
@@ -46,9 +46,7 @@ class OfficialFormat:
         if any(re.match(pattern, key) for pattern in self.unused):
             return None
         for pattern, replacement in self.renames:
-            renamed, count = re.subn(pattern, replacement, key, count=1)
-            if count:
-                return renamed
+            key = re.sub(pattern, replacement, key)
         return key
 
 

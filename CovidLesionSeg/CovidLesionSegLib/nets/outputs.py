@@ -12,7 +12,8 @@ class ModelOutput(NamedTuple):
 
     Attributes:
         infection: Logits of the final infection map, ``(B, C, *spatial)`` at input size.
-            ``C`` is 1 for binary families.
+            ``C`` is 1 for binary families; a multi-class family (lungs, ground glass and
+            consolidation) has one channel per entry of ``Family.classes``.
         boundary: Logits of the lesion boundary, ``(B, 1, *spatial)`` at input size,
             or None for a family without a boundary head.
         sides: Logits of every further supervised head by name, at input size,

