@@ -26,6 +26,8 @@ class OfficialFormat:
         unused: Regular expressions of entries that the published network never uses
             (for example the 1000-class layer); they are accepted and dropped.
         unused_parameters: Number of parameters in these entries.
+        never_saved: Regular expressions of **our** keys that the published code failed to
+            save. They may be missing, and then keep their random initial values.
     """
 
     name: str
@@ -34,6 +36,7 @@ class OfficialFormat:
     renames: tuple[tuple[str, str], ...]
     unused: tuple[str, ...] = ()
     unused_parameters: int = 0
+    never_saved: tuple[str, ...] = ()
 
     def matches(self, keys: Iterable[str]) -> bool:
         """Say whether a checkpoint with these keys is of this format."""
@@ -70,8 +73,13 @@ def convert_official_state_dict(
 
 def load_official_state_dict(
     model: nn.Module, layout: OfficialFormat, state: Mapping[str, Tensor]
-) -> None:
+) -> tuple[str, ...]:
     """Load a published state dict into ``model``, which must fit it exactly.
+
+    Returns:
+        Our keys that the file can't hold because the published code never saved them, and
+        that it does not hold; usually empty. With any of them the outputs are not those of
+        the published network, and the caller has to say so.
 
     Raises:
         CovidLesionSegError: ``checkpoint-mismatch``; the message names missing,
@@ -79,7 +87,11 @@ def load_official_state_dict(
     """
     converted = convert_official_state_dict(layout, state)
     wanted = model.state_dict()
-    missing = sorted(wanted.keys() - converted.keys())
+    absent = sorted(wanted.keys() - converted.keys())
+    unsaved = tuple(
+        key for key in absent if any(re.match(pattern, key) for pattern in layout.never_saved)
+    )
+    missing = [key for key in absent if key not in unsaved]
     unexpected = sorted(converted.keys() - wanted.keys())
     misshaped = sorted(
         key for key in wanted.keys() & converted.keys() if wanted[key].shape != converted[key].shape
@@ -99,7 +111,8 @@ def load_official_state_dict(
             f"The checkpoint does not fit {layout.name}: {'; '.join(problems)}.",
             "Check that the file is complete and of this network.",
         )
-    model.load_state_dict(converted)
+    model.load_state_dict(converted, strict=not unsaved)
+    return unsaved
 
 
 def _listed(keys: list[str], limit: int = 8) -> str:
