@@ -25,6 +25,7 @@ from .config import InputContract, ModelConfig
 from .encoders import create_encoder
 from .family import Family, FamilyOptions, SegmentationModel, require
 from .inf_net_heads import EdgeRefinement, PartialDecoder, ReverseAttention
+from .official_inf_net import inf_net_formats
 from .outputs import ModelOutput
 
 
@@ -164,4 +165,5 @@ FAMILY = Family(
     build=InfNet,
     input_contract=input_contract,
     output_names=output_names,
+    official=inf_net_formats(),
 )

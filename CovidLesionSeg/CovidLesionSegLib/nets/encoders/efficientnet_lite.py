@@ -97,7 +97,7 @@ class EfficientNetLite0(Encoder):
     """
 
     stem = "_conv_stem.weight"
-    published_only = (r"_conv_head\.", r"_bn1\.", r"_fc\.")
+    published_only: tuple[str, ...] = (r"_conv_head\.", r"_bn1\.", r"_fc\.")
 
     def __init__(self, input_channels: int = 3, deepest_stride: int = 32) -> None:
         super().__init__()
@@ -111,9 +111,8 @@ class EfficientNetLite0(Encoder):
             _InvertedResidual(*block) for block in _BLOCKS[: self._taps[-1] + 1]
         )
         beyond = "|".join(str(index) for index in range(len(self._blocks), len(_BLOCKS)))
-        self.published_only = (
-            (*self.published_only, rf"_blocks\.({beyond})\.") if beyond else self.published_only
-        )
+        if beyond:
+            self.published_only = (*self.published_only, rf"_blocks\.({beyond})\.")
         kaiming_init(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
