@@ -1,0 +1,1 @@
+"""Losses and label rules of the network families."""
