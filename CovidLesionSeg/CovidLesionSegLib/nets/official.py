@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from CovidLesionSegLib.errors import CovidLesionSegError
-
 from .config import ModelConfig
+from .state import load_exactly
 
 
 @dataclass(frozen=True)
@@ -86,35 +85,4 @@ def load_official_state_dict(
             unexpected and wrongly shaped entries, and the model stays as it was.
     """
     converted = convert_official_state_dict(layout, state)
-    wanted = model.state_dict()
-    absent = sorted(wanted.keys() - converted.keys())
-    unsaved = tuple(
-        key for key in absent if any(re.match(pattern, key) for pattern in layout.never_saved)
-    )
-    missing = [key for key in absent if key not in unsaved]
-    unexpected = sorted(converted.keys() - wanted.keys())
-    misshaped = sorted(
-        key for key in wanted.keys() & converted.keys() if wanted[key].shape != converted[key].shape
-    )
-    problems = [
-        f"{label}: {_listed(keys)}"
-        for label, keys in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", misshaped),
-        )
-        if keys
-    ]
-    if problems:
-        raise CovidLesionSegError(
-            "checkpoint-mismatch",
-            f"The checkpoint does not fit {layout.name}: {'; '.join(problems)}.",
-            "Check that the file is complete and of this network.",
-        )
-    model.load_state_dict(converted, strict=not unsaved)
-    return unsaved
-
-
-def _listed(keys: list[str], limit: int = 8) -> str:
-    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
-    return ", ".join(keys[:limit]) + more
+    return load_exactly(model, converted, layout.name, layout.never_saved)

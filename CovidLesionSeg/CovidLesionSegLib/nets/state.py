@@ -1,0 +1,64 @@
+"""Loading of weights that must fit a network exactly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from CovidLesionSegLib.errors import CovidLesionSegError
+
+_LISTED = 10
+
+
+def load_exactly(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    label: str,
+    never_saved: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """Load ``state`` into ``model``; every name and shape must agree.
+
+    Args:
+        model: The network; half-precision values are widened to its own type.
+        state: Tensors under the names of the network.
+        label: What the state is expected to be, for the message.
+        never_saved: Regular expressions of names that may be missing.
+
+    Returns:
+        The names that were allowed to be missing and are; they keep their values.
+
+    Raises:
+        CovidLesionSegError: ``checkpoint-mismatch``; the message names missing, unexpected
+            and wrongly shaped entries, and the model stays as it was.
+    """
+    wanted = model.state_dict()
+    absent = sorted(wanted.keys() - state.keys())
+    allowed = tuple(re.compile(pattern) for pattern in never_saved)
+    unsaved = tuple(key for key in absent if any(pattern.match(key) for pattern in allowed))
+    misshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in sorted(wanted.keys() & state.keys())
+        if wanted[key].shape != state[key].shape
+    ]
+    findings = {
+        "missing": sorted(set(absent) - set(unsaved)),
+        "unexpected": sorted(state.keys() - wanted.keys()),
+        "of another shape": misshaped,
+    }
+    problems = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in findings.items() if keys]
+    if problems:
+        raise CovidLesionSegError(
+            "checkpoint-mismatch",
+            f"The weights do not fit {label}: {'; '.join(problems)}.",
+            "Check that the file is complete and of this network.",
+        )
+    model.load_state_dict(dict(state), strict=not unsaved)
+    return unsaved
+
+
+def listed(names: list[str]) -> str:
+    """Return the first ten names and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
