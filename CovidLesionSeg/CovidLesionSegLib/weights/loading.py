@@ -1,0 +1,88 @@
+"""From a catalogue entry or a weights file to a network that is ready to run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+
+from .catalogue import CatalogueEntry
+from .packing import require_finite, unpack_model
+from .store import WeightsStore
+from .tensorfile import Tensors, parse_tensor_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def load_model(
+    entry: CatalogueEntry, store: WeightsStore, device: str = "cpu"
+) -> tuple[nn.Module, CatalogueEntry]:
+    """Build a network of the store and load its weights, after checking their digest.
+
+    Args:
+        entry: A model of ``store``.
+        store: Where its file is.
+        device: Torch device, for example ``"cuda:0"``.
+
+    Returns:
+        The network in evaluation mode and float32 on ``device``, and its entry.
+
+    Raises:
+        CovidLesionSegError: The file is missing, damaged or does not fit the network; see
+            `WeightsStore.read`, `parse_tensor_file` and ``nets.state.load_exactly``.
+    """
+    stored = store.find(entry.id)
+    content = parse_tensor_file(store.read(stored))
+    return _build(stored.entry, content.tensors, device), stored.entry
+
+
+def load_weights_file(path: Path, device: str = "cpu") -> tuple[nn.Module, CatalogueEntry]:
+    """Build the network that a self-describing weights file holds.
+
+    No catalogue vouches for such a file, so its digest is computed and goes into the entry,
+    and its values are checked to be finite.
+
+    Args:
+        path: A ``.safetensors`` file written by training, or taken from a store.
+        device: Torch device.
+
+    Returns:
+        The network in evaluation mode and float32 on ``device``, and its entry; the entry's
+        ``file`` is the name of ``path``.
+
+    Raises:
+        InputError: ``weights-unreadable``.
+        CovidLesionSegError: ``weights-format``, ``weights-undescribed``,
+            ``catalogue-invalid``, ``weights-not-finite`` or ``checkpoint-mismatch``.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "weights-unreadable", f"The weights file {path} can't be read: {error}."
+        ) from error
+    entry, content = unpack_model(data, path.name)
+    require_finite(content.tensors, path.name)
+    return _build(entry, content.tensors, device), replace(entry, file=path.name)
+
+
+def _build(entry: CatalogueEntry, tensors: Tensors, device: str) -> nn.Module:
+    import torch
+
+    from CovidLesionSegLib.nets.registry import create_from_config
+    from CovidLesionSegLib.nets.state import load_exactly
+
+    try:
+        module = create_from_config(entry.config)
+    except InputError as error:
+        raise CovidLesionSegError(
+            "weights-network-unknown",
+            f"The network of {entry.id!r} can't be built: {error.message}",
+            "The model may need a newer version of CovidLesionSeg.",
+        ) from error
+    # Copied, because the arrays are read-only views of the file's content.
+    load_exactly(module, {name: torch.tensor(array) for name, array in tensors.items()}, entry.id)
+    return module.to(device).eval()
