@@ -1,0 +1,91 @@
+"""A coarser copy of a CT on which the lungs are searched, aligned to it block by block.
+
+Averaging whole blocks of voxels keeps both grids aligned without interpolation, so labels
+go back by repetition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .masks import Mask, SpacingZyx
+
+WORKING_MM = 2.0
+"""Edge length the working grid aims at; walls, fissures and airways that matter for the
+search are thicker, and the border is found again at full resolution."""
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingGrid:
+    """Block means of a CT.
+
+    Attributes:
+        hu: int16 ``[z, y, x]``, mean HU of each block.
+        spacing_mm_zyx: Edge lengths of a block.
+        factor: Voxels per block along ``(z, y, x)``.
+        full_shape: Shape of the CT.
+    """
+
+    hu: NDArray[np.int16]
+    spacing_mm_zyx: SpacingZyx
+    factor: tuple[int, int, int]
+    full_shape: tuple[int, int, int]
+
+    @classmethod
+    def of(
+        cls, hu_zyx: NDArray[np.int16], spacing_mm_zyx: SpacingZyx, target_mm: float = WORKING_MM
+    ) -> WorkingGrid:
+        """Average blocks of voxels to about ``target_mm``; thick slices stay as they are."""
+        z, y, x = (max(1, round(target_mm / step)) for step in spacing_mm_zyx)
+        factor = (z, y, x)
+        shape = (hu_zyx.shape[0], hu_zyx.shape[1], hu_zyx.shape[2])
+        dz, dy, dx = (step * f for step, f in zip(spacing_mm_zyx, factor, strict=True))
+        return cls(_block_mean(hu_zyx, factor), (dz, dy, dx), factor, shape)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one block, for sizes that need no more than a block's accuracy."""
+        z, y, x = self.spacing_mm_zyx
+        return z * y * x / 1000.0
+
+    def restrict(self, mask_full: Mask) -> Mask:
+        """Return the blocks of which at least half lies in a full-resolution mask."""
+        if self.factor == (1, 1, 1):
+            return mask_full.copy()
+        percent = mask_full.astype(np.int16) * np.int16(100)
+        return _block_mean(percent, self.factor) >= 50
+
+    def expand(self, blocks: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Repeat the blocks on the CT's grid."""
+        result = blocks
+        for axis, count in enumerate(self.factor):
+            if count > 1:
+                result = np.repeat(result, count, axis=axis)
+        z, y, x = self.full_shape
+        return np.ascontiguousarray(result[:z, :y, :x])
+
+
+def _block_mean(array: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArray[np.int16]:
+    """Average blocks, the last ones being filled up by repeating the last voxel."""
+    if factor == (1, 1, 1):
+        return array
+    result = array
+    for axis, count in enumerate(factor):
+        if count == 1:
+            continue
+        short = -result.shape[axis] % count
+        if short:
+            width = [(0, short if a == axis else 0) for a in range(3)]
+            result = np.pad(result, width, mode="edge")
+        index: list[slice] = [slice(None)] * 3
+        total: NDArray[np.int32] | None = None
+        for offset in range(count):
+            index[axis] = slice(offset, None, count)
+            part = result[tuple(index)].astype(np.int32)
+            total = part if total is None else np.add(total, part, out=total)
+        assert total is not None
+        result = np.rint(total / count).astype(np.int16)
+    return result
