@@ -102,3 +102,51 @@ def inf_net_formats() -> tuple[OfficialFormat, ...]:
             unused_parameters=12_979_200,
         ),
     )
+
+
+def _guidance(theirs: str, ours: str) -> Renames:
+    """Return the renames of one mirror-symmetric guidance unit."""
+    layers = {
+        "conv0": "edge_in.0",
+        "bn0": "edge_in.1",
+        "conv1": "semantic_in.0",
+        "bn1": "semantic_in.1",
+        "conv2": "map_in.0",
+        "bn2": "map_in.1",
+        "conv_l": "edge_gate",
+        "conv_d1": "semantic_gate",
+        "conv_d2": "map_gate",
+        "conv3": "merge.0",
+        "bn3": "merge.1",
+    }
+    return tuple(
+        (rf"^{theirs}\.{layer}\.", f"{ours}.{target}.") for layer, target in layers.items()
+    )
+
+
+_BSNET: Renames = (
+    *_guidance("fam45", "guide.0"),
+    *_guidance("fam34", "guide.1"),
+    *_guidance("fam23", "guide.2"),
+    (r"^fam_conv\.", "head."),
+    (r"^dsel\.sa\.fuse\.conv\.", "top_level.attention."),
+    (r"^dsel\.conv5\.", "top_level.head."),
+    (r"^dser\.conv2\.", "progressive.fine."),
+    (r"^dser\.conv3\.", "progressive.middle."),
+    (r"^dser\.conv4\.", "progressive.coarse."),
+    (r"^dser\.conv5\.", "progressive.head."),
+)
+
+
+def bsnet_formats() -> tuple[OfficialFormat, ...]:
+    """Return the layout of the published BSNet."""
+    return (
+        OfficialFormat(
+            name="BSNet with Res2Net-50",
+            config=ModelConfig("bsnet", "paper", "res2net50-v1b"),
+            signature=("fam_conv.weight", "dser.conv5.weight", "resnet.layer1.0.convs.0.weight"),
+            renames=SHARED_RENAMES + _BSNET,
+            unused=CLASSIFIER,
+            unused_parameters=CLASSIFIER_PARAMETERS,
+        ),
+    )
