@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.result import SegmentationResult
-from ..resources import resources_dir
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.resources import resources_dir
 
 
 @dataclass(frozen=True)

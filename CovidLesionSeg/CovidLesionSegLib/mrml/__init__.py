@@ -1,1 +1,6 @@
-"""MRML and VTK without Qt: volumes, segmentations, tables and scenes."""
+"""MRML and VTK without Qt: results as nodes of a scene.
+
+The same functions fill the scene file of the command line and the scene of 3D Slicer; their
+names follow Slicer's style. Importing a module of this package needs ``slicer`` and ``vtk``,
+except `scene_file`, which starts them in a process of their own.
+"""

@@ -1,0 +1,143 @@
+"""The per-lobe table as columns, and as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from CovidLesionSegLib.engine.result import Measure, Quantification, RegionRow, RunInfo
+
+from .atomic import atomic_path
+
+Cell = str | float | None
+
+_UNIT_SUFFIXES = {"ml": "_ml", "%": "_percent", "HU": "_hu", "mm": "_mm", "count": "_count"}
+_ACRONYMS = {name.lower(): name for name in ("CT", "GGO", "HU", "LAA", "PHO", "PO", "WAL", "TSS")}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the per-lobe table.
+
+    Attributes:
+        name: Stable name with the unit in it, for files and scripts.
+        title: For people.
+        unit: ``"ml"``, ``"%"``, ``"HU"``, ..., or empty for text.
+        cells: One per row; None where the value is absent.
+        is_text: Whether the cells are text.
+        description: The definition used, empty when the name says it all.
+    """
+
+    name: str
+    title: str
+    unit: str
+    cells: tuple[Cell, ...]
+    is_text: bool = False
+    description: str = ""
+
+
+def lobes_columns(quantification: Quantification) -> tuple[Column, ...]:
+    """Return the table by columns, the same for CSV, MRML and the report.
+
+    One row per lobe, lung and total; after every measure that has an interval come its
+    ``_low`` and ``_high``; whole-patient scores stand in the row of the total; ``flags`` says
+    what to know before trusting a row, ``missing_reason`` why values are absent.
+    """
+    rows = quantification.rows
+    columns = [
+        _text_column("region", "Region", (row.region for row in rows)),
+        _text_column("label", "Name", (row.label.capitalize() for row in rows)),
+    ]
+    for name in dict.fromkeys(name for row in rows for name in row.measures):
+        measures = [row.measures.get(name) for row in rows]
+        columns += _measure_columns(name, measures, quantification.conventions.get(name, ""))
+    for name, score in quantification.scores.items():
+        scores = [score if row.region == "total" else None for row in rows]
+        columns += _measure_columns(name, scores, quantification.conventions.get(name, ""))
+    columns += [
+        _text_column("flags", "Remarks", ("; ".join(row.flags) for row in rows)),
+        _text_column("missing_reason", "Why absent", (_reasons(row) for row in rows)),
+    ]
+    return tuple(columns)
+
+
+def write_lobes_csv(
+    path: str | os.PathLike[str], quantification: Quantification, run: RunInfo
+) -> None:
+    """Write the per-lobe table as tidy CSV.
+
+    UTF-8, comma, decimal point, one header line with stable names; an absent value is an empty
+    cell. Every row carries the provenance: ``model_id``, ``weights_sha256``, ``threshold`` and
+    ``version``.
+
+    Args:
+        path: File to write.
+        quantification: The numbers.
+        run: How they were made.
+
+    Raises:
+        CovidLesionSegError: ``output-not-written``.
+    """
+    columns = lobes_columns(quantification)
+    provenance = {
+        "model_id": run.model_id,
+        "weights_sha256": ";".join(digest for _, digest in sorted(run.weights_sha256.items())),
+        "threshold": f"{run.threshold:g}",
+        "version": run.versions.get("CovidLesionSeg", ""),
+    }
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*(column.name for column in columns), *provenance])
+        for cells in zip(*(column.cells for column in columns), strict=True):
+            writer.writerow([*(_format(cell) for cell in cells), *provenance.values()])
+
+
+def measure_title(name: str, unit: str) -> str:
+    """Return ``"Infected [%]"`` for ``"infected_percent"`` and its unit."""
+    stem = name.removesuffix(_UNIT_SUFFIXES.get(unit, ""))
+    words = [_ACRONYMS.get(word, word) for word in stem.split("_") if word]
+    text = " ".join(words)
+    shown_unit = f" [{unit}]" if unit in ("ml", "%", "HU", "mm") else ""
+    return text[:1].upper() + text[1:] + shown_unit
+
+
+def _text_column(name: str, title: str, cells: Iterable[str]) -> Column:
+    return Column(name, title, "", tuple(cells), is_text=True)
+
+
+def _measure_columns(name: str, measures: list[Measure | None], description: str) -> list[Column]:
+    unit = next((measure.unit for measure in measures if measure), "")
+    title = measure_title(name, unit)
+    columns = [
+        Column(
+            name,
+            title,
+            unit,
+            tuple(measure.value if measure else None for measure in measures),
+            description=description,
+        )
+    ]
+    if any(measure and measure.low is not None for measure in measures):
+        for end in ("low", "high"):
+            bounds = tuple(getattr(measure, end) if measure else None for measure in measures)
+            columns.append(Column(f"{name}_{end}", f"{title}, {end}", unit, bounds))
+    return columns
+
+
+def _reasons(row: RegionRow) -> str:
+    """Join the reasons of a row; one that explains every absent value is said once."""
+    absent = {
+        name: measure.reason for name, measure in row.measures.items() if measure.value is None
+    }
+    if len(absent) > 1 and len(set(absent.values())) == 1:
+        return next(iter(absent.values()))
+    return "; ".join(f"{name}: {reason}" for name, reason in absent.items())
+
+
+def _format(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    # Six significant digits are beyond any measurement here, and read well.
+    return cell if isinstance(cell, str) else f"{cell:.6g}"
