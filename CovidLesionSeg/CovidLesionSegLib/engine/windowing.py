@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CovidLesionSegError
+from CovidLesionSegLib.errors import CovidLesionSegError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,9 +91,7 @@ def window_to_uint8(hu: NDArray[np.int16], window_hu: tuple[float, float]) -> ND
     return table[hu.astype(np.int32) + 32768]
 
 
-def resample_in_plane(
-    stack_zyx: NDArray[np.uint8], size_yx: tuple[int, int]
-) -> NDArray[np.uint8]:
+def resample_in_plane(stack_zyx: NDArray[np.uint8], size_yx: tuple[int, int]) -> NDArray[np.uint8]:
     """Resample each slice to ``size_yx`` (bilinear, antialiased, edges aligned).
 
     The extent of the slice is kept, so the true pixel size may differ from the recipe's by
@@ -107,9 +105,7 @@ def resample_in_plane(
     resampled = np.empty((stack_zyx.shape[0], *size_yx), dtype=np.uint8)
     for start in range(0, stack_zyx.shape[0], _CHUNK_SLICES):
         chunk = torch.from_numpy(np.ascontiguousarray(stack_zyx[start : start + _CHUNK_SLICES]))
-        scaled = interpolate(
-            chunk[:, None].float(), size=size_yx, mode="bilinear", antialias=True
-        )
+        scaled = interpolate(chunk[:, None].float(), size=size_yx, mode="bilinear", antialias=True)
         resampled[start : start + _CHUNK_SLICES] = scaled[:, 0].round_().byte().numpy()
     return resampled
 
@@ -138,7 +134,8 @@ def neighbour_indices(
 ) -> NDArray[np.intp]:
     """Return the three slices each network input is made of, ``(n, 3)``; ends repeat."""
     offsets = np.array([-context_slices, 0, context_slices])
-    return np.clip(indices[:, None] + offsets[None, :], 0, slice_count - 1)
+    neighbours: NDArray[np.intp] = np.clip(indices[:, None] + offsets[None, :], 0, slice_count - 1)
+    return neighbours
 
 
 def normalise(batch_uint8: Tensor, recipe: SliceRecipe) -> Tensor:

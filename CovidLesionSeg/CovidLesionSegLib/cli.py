@@ -1,0 +1,70 @@
+"""The command ``covid-lesion-seg``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from .commands import benchmark, demo, models, phantom, segment
+from .errors import CancelledError, CovidLesionSegError
+from .version import __version__
+
+_LOG = logging.getLogger(__name__)
+_COMMANDS = (segment, demo, phantom, models, benchmark)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="covid-lesion-seg",
+        description="COVID-19 lesion segmentation in chest CT. For research use; "
+        "not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the details of an error")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Returns:
+        0 when all went well, 2 for an input that can't be used, 3 for a failed run, 130
+        when interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.DEBUG if args.debug else logging.ERROR)
+    try:
+        return int(args.func(args))
+    except CovidLesionSegError as error:
+        _LOG.debug("%s", error.code, exc_info=True)
+        _complain(f"Error: {error.message}", error.hint)
+        return error.exit_code
+    except (CancelledError, KeyboardInterrupt):
+        _complain("Interrupted; nothing was written.", "")
+        return CancelledError.exit_code
+    except Exception as error:  # the last line of defence: no traceback for a user
+        if args.debug:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        _complain(
+            f"Error: the run failed ({reason}).",
+            "This is a fault of the program. Run it again with --debug before the command "
+            "and report what it prints.",
+        )
+        return CovidLesionSegError.exit_code
+
+
+def _complain(message: str, hint: str) -> None:
+    sys.stderr.write(f"{message}\n")
+    if hint:
+        sys.stderr.write(f"{hint}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

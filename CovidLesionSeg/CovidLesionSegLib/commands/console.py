@@ -1,0 +1,102 @@
+"""What the commands print: progress bar, table, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from CovidLesionSegLib.engine.result import Measure, SegmentationResult
+
+STAGE_TEXTS = {
+    "read": "Reading and checking",
+    "lungs": "Finding the lungs",
+    "lobes": "Finding the lobes",
+    "infection": "Segmenting infection",
+    "lesions": "Separating lesions",
+    "numbers": "Measuring",
+    "write": "Writing files",
+}
+
+Listener = Callable[[str, float], None]
+
+
+def out() -> Console:
+    """Return the console for results (standard output)."""
+    return Console()
+
+
+def err() -> Console:
+    """Return the console for progress, warnings and errors (standard error)."""
+    return Console(stderr=True)
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Listener]:
+    """Yield a progress listener: a bar with stage and ETA on a terminal, else silent lines.
+
+    Without a terminal (a log file, a batch system) each stage is one line.
+    """
+    console = err()
+    if quiet:
+        yield lambda _stage, _fraction: None
+    elif not console.is_terminal:
+        seen: set[str] = set()
+
+        def line(stage: str, fraction: float) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                console.print(f"{fraction:4.0%}  {STAGE_TEXTS[stage]}", highlight=False)
+
+        yield line
+    else:
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("Starting", total=1.0)
+            yield lambda stage, fraction: progress.update(
+                task, description=STAGE_TEXTS[stage], completed=fraction
+            )
+
+
+def format_measure(measure: Measure, digits: int = 1, with_interval: bool = False) -> str:
+    """Return a number as text; an absent one is ``n/a``, never 0."""
+    if measure.value is None:
+        return "n/a"
+    text = f"{measure.value:.{digits}f}"
+    if with_interval and measure.low is not None and measure.high is not None:
+        text += f"  ({measure.low:.{digits}f} to {measure.high:.{digits}f})"
+    return text
+
+
+def lobe_table(result: SegmentationResult) -> Table:
+    """Return the per-lobe table for the terminal."""
+    source = result.anatomy.lobe_source
+    caption = f"Lobes: {source.value}" + (" (approximate)" if source.is_approximate else "")
+    table = Table(title="Infection by lobe", caption=caption, title_style="bold")
+    table.add_column("Region")
+    for heading in ("Volume ml", "Infected ml", "Infected %  (interval)", "Score"):
+        table.add_column(heading, justify="right")
+    for row in result.quantification.rows:
+        measures = row.measures
+        score = measures.get("involvement_score")
+        table.add_row(
+            row.label,
+            format_measure(measures["volume_ml"], 0),
+            format_measure(measures["infected_ml"], 1),
+            format_measure(measures["infected_percent"], 1, with_interval=True),
+            "" if score is None else format_measure(score, 0),
+            style="bold" if row.region == "total" else "",
+        )
+    return table

@@ -1,0 +1,59 @@
+"""``covid-lesion-seg demo``: the main job on a CT that is at hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from .console import out
+from .segment import add_options, report, segment_to_folder
+
+DATA_VARIABLE = "COVID_LESION_SEG_DATA"
+"""Environment variable with the folder of the development data."""
+
+_CASE = Path("coronacases", "coronacases_003_ct.nii.gz")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="run the main job on a sample",
+        description="Segment a sample: a given CT, else a real case of the development data "
+        "if it is beside the checkout, else the synthetic phantom.",
+    )
+    parser.add_argument("--ct", type=Path, help="use this CT")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo-output"), help="folder for the results"
+    )
+    add_options(parser)
+    parser.set_defaults(func=run)
+
+
+def _real_case() -> Path | None:
+    folders = [Path.cwd().parent / "shared" / "data"]
+    if DATA_VARIABLE in os.environ:
+        folders.insert(0, Path(os.environ[DATA_VARIABLE]))
+    return next((folder / _CASE for folder in folders if (folder / _CASE).is_file()), None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    console = out()
+    ct = args.ct or _real_case()
+    if ct is not None:
+        kind = "the CT you named" if args.ct else "a real CT of the development data"
+        console.print(f"Demo on {kind}: {ct}", highlight=False, soft_wrap=True)
+        result, paths = segment_to_folder(ct, args.output, args)
+    else:
+        console.print("Demo on the synthetic phantom (no real CT is at hand).")
+        with tempfile.TemporaryDirectory() as folder:
+            from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom, write_phantom
+
+            phantom = Path(folder, "phantom.nii.gz")
+            write_phantom(make_phantom(PhantomSpec(seed=args.seed)), phantom)
+            result, paths = segment_to_folder(phantom, args.output, args)
+    report(result, paths)
+    return 0

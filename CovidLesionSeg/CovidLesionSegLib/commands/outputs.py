@@ -1,0 +1,115 @@
+"""Everything one run writes, into one folder, all or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from CovidLesionSegLib.engine.progress import Reporter
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.result_json import result_to_json
+from CovidLesionSegLib.engine.writers import write_map
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.export.overview import write_overview
+from CovidLesionSegLib.export.seg_nrrd import write_segmentation
+from CovidLesionSegLib.export.tables import write_lobes_csv
+
+RESULT_FILE = "result.json"
+
+
+def _write_boundary(path: Path, result: SegmentationResult) -> None:
+    if result.prediction.boundary is not None:
+        write_map(path, result.prediction.boundary, result.ct)
+
+
+def _write_scene(path: Path, result: SegmentationResult) -> None:
+    from CovidLesionSegLib.mrml.scene_file import write_scene
+
+    write_scene(path, result)
+
+
+_WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], None]]] = {
+    "segmentation": ("segmentation.seg.nrrd", write_segmentation),
+    "probability": (
+        "probability.nii.gz",
+        lambda path, result: write_map(path, result.prediction.infection, result.ct),
+    ),
+    "boundary": ("boundary.nii.gz", _write_boundary),
+    "table": ("lobes.csv", lambda path, result: write_lobes_csv(path, result)),
+    "overview": ("overview.png", write_overview),
+    "scene": ("scene.mrb", _write_scene),
+}
+"""File name and writer by kind, in the order of writing."""
+
+_OPTIONAL = {"scene": "mrml-extra-missing"}
+"""Kinds that may be left out, with the error code that permits it."""
+
+
+@contextmanager
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose files move into ``folder`` at the end.
+
+    When the block raises, ``folder`` is as it was, also if it did not exist.
+
+    Raises:
+        InputError: ``output-not-writable``.
+    """
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    except OSError as error:
+        raise InputError(
+            "output-not-writable",
+            f"The output folder {folder} can't be written: {error.strerror}.",
+            "Choose another folder.",
+        ) from error
+    try:
+        yield staging
+        # result.json last: where it stands, everything it names stands too.
+        for file in sorted(staging.iterdir(), key=lambda path: path.name == RESULT_FILE):
+            file.replace(folder / file.name)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+        raise
+    staging.rmdir()
+
+
+def write_outputs(
+    result: SegmentationResult, folder: Path, reporter: Reporter | None = None
+) -> tuple[SegmentationResult, dict[str, Path]]:
+    """Write segmentation, maps, table, picture, scene and `result.json`.
+
+    Args:
+        result: What to write.
+        folder: Where to; files of an earlier run with the same names are replaced.
+        reporter: Progress and cancel.
+
+    Returns:
+        The result, with a warning added for every file that had to be left out, and the
+        written paths by kind.
+    """
+    reporter = reporter or Reporter()
+    names: dict[str, str] = {}
+    with staging_folder(folder) as staging, reporter.stage("write"):
+        for done, (kind, (name, write)) in enumerate(_WRITERS.items()):
+            reporter.advance(done, len(_WRITERS) + 1)
+            try:
+                write(staging / name, result)
+            except CovidLesionSegError as error:
+                if error.code != _OPTIONAL.get(kind):
+                    raise
+                result = replace(result, warnings=(*result.warnings, str(error)))
+                continue
+            if (staging / name).exists():
+                names[kind] = name
+        names["result"] = RESULT_FILE
+        (staging / RESULT_FILE).write_text(result_to_json(result, names), encoding="utf-8")
+    return result, {kind: folder / name for kind, name in names.items()}

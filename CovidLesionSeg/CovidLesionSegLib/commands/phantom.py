@@ -1,0 +1,29 @@
+"""``covid-lesion-seg phantom``: a synthetic chest CT with its ground truth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .console import out
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "phantom",
+        help="write a synthetic chest CT with known lesions",
+        description="Write a synthetic chest CT and, beside it, its ground truth.",
+    )
+    parser.add_argument("output", type=Path, help="file to write, for example phantom.nii.gz")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another patient")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom, write_phantom
+
+    for path in write_phantom(make_phantom(PhantomSpec(seed=args.seed)), args.output):
+        out().print(str(path), highlight=False, soft_wrap=True)
+    return 0

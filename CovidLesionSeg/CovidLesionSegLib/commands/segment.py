@@ -1,0 +1,96 @@
+"""``covid-lesion-seg segment``: one CT in, a folder of results out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .console import err, lobe_table, out, progress_bar
+
+if TYPE_CHECKING:
+    from CovidLesionSegLib.engine.pipeline import SegmentOptions
+    from CovidLesionSegLib.engine.result import SegmentationResult
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "segment",
+        help="segment the infection in one chest CT",
+        description="Segment the infection in one chest CT and measure it per lobe.",
+    )
+    parser.add_argument("ct", type=Path, help="NIfTI, NRRD or MetaImage file, or DICOM folder")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
+    add_options(parser)
+    parser.set_defaults(func=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command which segments has."""
+    parser.add_argument("--model", help="id of a model (see: covid-lesion-seg models list)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="use this weight file")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps")
+    parser.add_argument("--lobes", type=Path, metavar="FILE", help="label map with the lobes")
+    parser.add_argument("--threshold", type=float, help="probability of infection, 0 to 1")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+    parser.add_argument("--json", action="store_true", help="print result.json on standard output")
+
+
+def options_from(args: argparse.Namespace) -> SegmentOptions:
+    """Return the options of a parsed command line."""
+    from CovidLesionSegLib.engine.pipeline import SegmentOptions
+
+    chosen = SegmentOptions(
+        weights=args.weights,
+        device=args.device,
+        lobes=args.lobes,
+        threshold=args.threshold,
+        seed=args.seed,
+    )
+    if args.model is None:
+        return chosen
+    from dataclasses import replace
+
+    return replace(chosen, model=args.model)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    result, paths = segment_to_folder(args.ct, args.output, args)
+    if args.json:
+        sys.stdout.write(paths["result"].read_text(encoding="utf-8"))
+    elif not args.quiet:
+        report(result, paths)
+    return 0
+
+
+def segment_to_folder(
+    ct: Path, folder: Path, args: argparse.Namespace
+) -> tuple[SegmentationResult, dict[str, Path]]:
+    """Segment one CT with a progress bar and write everything into a folder."""
+    from CovidLesionSegLib.engine.pipeline import segment
+    from CovidLesionSegLib.engine.progress import Reporter
+
+    from .outputs import write_outputs
+
+    options = options_from(args)
+    with progress_bar(args.quiet or args.json) as listener:
+        reporter = Reporter(listener)
+        result = segment(ct, options, reporter=reporter)
+        return write_outputs(result, folder, reporter)
+
+
+def report(result: SegmentationResult, paths: dict[str, Path]) -> None:
+    """Print the table, the warnings and where the files are."""
+    console = out()
+    console.print(lobe_table(result))
+    for warning in result.warnings:
+        err().print(f"[yellow]Note:[/yellow] {warning}", highlight=False)
+    seconds = sum(result.run.timings_s.values())
+    console.print(f"{len(result.lesions)} lesions, {seconds:.0f} s on {result.run.device}.")
+    for kind in ("overview", "scene", "segmentation"):
+        if kind in paths:
+            console.print(f"{kind.capitalize():<13}{paths[kind]}", highlight=False, soft_wrap=True)

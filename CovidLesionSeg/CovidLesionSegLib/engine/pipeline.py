@@ -1,0 +1,159 @@
+"""The whole job: a CT in, a result out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.version import __version__
+
+from .anatomy import find_anatomy
+from .devices import resolve_device, use_all_cores
+from .flags import warnings_for
+from .inference import SliceModel, predict_infection, predict_lungs
+from .lesions import find_lesions
+from .lungs import LungMask, segment_lungs
+from .models import DEFAULT_MODEL, open_infection_model, open_lung_model
+from .postprocess import MINIMUM_LESION_ML, infection_mask
+from .progress import Reporter
+from .quantify import quantify
+from .readers import read_ct
+from .result import RunInfo, SegmentationResult
+from .volume import CtVolume
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """What a user can choose; the defaults need no thought.
+
+    Attributes:
+        model: Id of a model in the catalogue.
+        weights: A weight file to use instead of the catalogue's.
+        device: ``"auto"``, ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
+        lobes: A file with lobes; None for the built-in atlas.
+        threshold: Probability at which a voxel counts as infected, 0..1; None takes the
+            model's calibrated one.
+        seed: Seed of everything random; the networks themselves use none.
+    """
+
+    model: str = DEFAULT_MODEL
+    weights: Path | None = None
+    device: str = "auto"
+    lobes: Path | None = None
+    threshold: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        threshold = self.threshold
+        if threshold is not None and not (math.isfinite(threshold) and 0.0 < threshold < 1.0):
+            raise InputError(
+                "threshold-out-of-range",
+                f"The threshold must lie between 0 and 1, not at {threshold:g}.",
+                "Leave it out to use the model's own.",
+            )
+
+
+def segment(
+    source: str | Path | CtVolume,
+    options: SegmentOptions | None = None,
+    *,
+    reporter: Reporter | None = None,
+    **choices: Any,
+) -> SegmentationResult:
+    """Segment the infection in a chest CT and measure it.
+
+    Args:
+        source: A NIfTI, NRRD or MetaImage file, a DICOM folder, or a CT already read.
+        options: What to use; or give the fields of `SegmentOptions` by name.
+        reporter: Follows the progress and can cancel.
+        **choices: Fields of `SegmentOptions`, for example ``device="cuda:0"``.
+
+    Raises:
+        InputError: The input or an option can't be used.
+        CovidLesionSegError: The run failed.
+        CancelledError: The reporter was told to stop.
+
+    Example:
+        >>> from CovidLesionSegLib import segment
+        >>> result = segment("ct.nii.gz")
+        >>> result.quantification.row("total").measures["infected_percent"].value
+    """
+    options = replace(options or SegmentOptions(), **choices)
+    reporter = reporter or Reporter()
+    device = resolve_device(options.device)
+    use_all_cores()
+    with reporter.stage("read"):
+        ct = source if isinstance(source, CtVolume) else read_ct(source)
+        model = open_infection_model(options.model, options.weights, device)
+        lung_model = open_lung_model(device)
+    return _run(ct, model, lung_model, options, reporter)
+
+
+def _run(
+    ct: CtVolume,
+    model: SliceModel,
+    lung_model: SliceModel,
+    options: SegmentOptions,
+    reporter: Reporter,
+) -> SegmentationResult:
+    threshold = model.threshold if options.threshold is None else options.threshold
+    with reporter.stage("lungs"):
+        lungs = _find_lungs(ct, lung_model, reporter)
+    with reporter.stage("lobes"):
+        anatomy = find_anatomy(ct, lungs, options.lobes)
+    with reporter.stage("infection"):
+        prediction = predict_infection(ct, anatomy.lungs, model, reporter)
+        infection = infection_mask(
+            prediction.infection, anatomy.lungs, threshold, ct.voxel_volume_ml
+        )
+    with reporter.stage("lesions"):
+        lesions, _ = find_lesions(infection, prediction, ct, anatomy, MINIMUM_LESION_ML)
+    with reporter.stage("numbers"):
+        quantification = quantify(ct, infection, anatomy, prediction, lesions)
+    run = RunInfo(
+        model_id=model.id,
+        weights_sha256={model.id: model.sha256, lung_model.id: lung_model.sha256},
+        device=model.device,
+        threshold=threshold,
+        seed=options.seed,
+        versions=_versions(),
+        timings_s=reporter.timings_s,
+    )
+    return SegmentationResult(
+        ct=ct,
+        prediction=prediction,
+        infection=infection,
+        anatomy=anatomy,
+        lesions=lesions,
+        quantification=quantification,
+        run=run,
+        warnings=warnings_for((*ct.flags, *anatomy.flags)),
+    )
+
+
+def _find_lungs(ct: CtVolume, lung_model: SliceModel, reporter: Reporter) -> LungMask:
+    labels: NDArray[np.uint8] = predict_lungs(ct, lung_model, reporter)
+    return segment_lungs(ct, labels)
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    import scipy
+    import SimpleITK
+    import torch
+
+    return {
+        "CovidLesionSeg": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "SimpleITK": SimpleITK.Version.VersionString(),
+    }
