@@ -36,7 +36,7 @@ def load_model(
     """
     stored = store.find(entry.id)
     content = parse_tensor_file(store.read(stored))
-    return _build(stored.entry, content.tensors, device), stored.entry
+    return build_network(stored.entry, content.tensors).to(device), stored.entry
 
 
 def load_weights_file(path: Path, device: str = "cpu") -> tuple[nn.Module, CatalogueEntry]:
@@ -66,10 +66,22 @@ def load_weights_file(path: Path, device: str = "cpu") -> tuple[nn.Module, Catal
         ) from error
     entry, content = unpack_model(data, path.name)
     require_finite(content.tensors, path.name)
-    return _build(entry, content.tensors, device), replace(entry, file=path.name)
+    return build_network(entry, content.tensors).to(device), replace(entry, file=path.name)
 
 
-def _build(entry: CatalogueEntry, tensors: Tensors, device: str) -> nn.Module:
+def build_network(entry: CatalogueEntry, tensors: Tensors) -> nn.Module:
+    """Build the network of an entry on the CPU and load its tensors.
+
+    Args:
+        entry: Says which network.
+        tensors: Its weights; half precision is widened to float32.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        CovidLesionSegError: ``weights-network-unknown`` or ``checkpoint-mismatch``.
+    """
     import torch
 
     from CovidLesionSegLib.nets.registry import create_from_config
@@ -85,4 +97,4 @@ def _build(entry: CatalogueEntry, tensors: Tensors, device: str) -> nn.Module:
         ) from error
     # Copied, because the arrays are read-only views of the file's content.
     load_exactly(module, {name: torch.tensor(array) for name, array in tensors.items()}, entry.id)
-    return module.to(device).eval()
+    return module.eval()
