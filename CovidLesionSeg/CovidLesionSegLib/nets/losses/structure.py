@@ -47,7 +47,7 @@ def structure_loss(logits: Tensor, mask: Tensor, bce_mode: str = "intended") -> 
         InputError: ``model-option-invalid`` for another ``bce_mode``.
     """
     require_choice("bce_mode", bce_mode, BCE_MODES)
-    logits, mask = _wide(logits), _wide(mask)
+    logits, mask = wide(logits), wide(mask)
     weight = border_weight(mask)
     if bce_mode == "released":
         bce = F.binary_cross_entropy_with_logits(logits, mask)
@@ -82,9 +82,9 @@ def deep_structure_loss(
     total = torch.stack([structure_loss(logits, mask, bce_mode) for logits in maps]).sum()
     if output.boundary is None:
         return total
-    return total + F.binary_cross_entropy_with_logits(_wide(output.boundary), _wide(edge))
+    return total + F.binary_cross_entropy_with_logits(wide(output.boundary), wide(edge))
 
 
-def _wide(values: Tensor) -> Tensor:
+def wide(values: Tensor) -> Tensor:
     """Sums over an image overflow in half precision."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

@@ -1,0 +1,170 @@
+"""Losses of dRAM: regression on severity intervals, and pseudo labels.
+
+The network sees no lesion mask. Each lobe carries a severity score 0 to 5, read as an
+interval of the affected fraction, and the mean of its dense map has to fall into it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from CovidLesionSegLib.nets.dram.pooling import lobe_mean
+
+from .structure import wide
+
+IntervalTable = tuple[tuple[float, float], ...]
+
+COVID_INTERVALS: IntervalTable = (
+    (0.0, 0.01),
+    (0.01, 0.05),
+    (0.05, 0.25),
+    (0.25, 0.50),
+    (0.50, 0.75),
+    (0.75, 1.00001),
+)
+"""Affected fraction of a lobe by CT severity score, of the repository's COVID data set."""
+
+SHIPPED_INTERVALS: IntervalTable = (
+    (0.0, 0.001),
+    (0.001, 0.01),
+    (0.01, 0.05),
+    (0.05, 0.35),
+    (0.35, 0.50),
+    (0.50, 1.00001),
+)
+"""The table inside the published loss: a leftover of emphysema scoring, for parity only."""
+
+_CANDIDATE_BAND = 0.01
+_FREQUENCY_RANGE = (0.2, 0.8)
+_BALANCE_RANGE = (0.25, 0.75)
+
+
+def interval_targets(
+    scores: Tensor, candidate_fraction: Tensor, table: IntervalTable = COVID_INTERVALS
+) -> Tensor:
+    """Return the interval each lobe's affected fraction has to fall into.
+
+    It is the score's interval, narrowed to one percentage point around the fraction of
+    candidate voxels. Fewer candidates than the score says win over the score, since dense
+    tissue that is not there can't be a lesion; more do not, since vessels count as well.
+
+    Args:
+        scores: Integer ``(B,)``, 0 to 5.
+        candidate_fraction: ``(B,)``, candidate voxels over lobe voxels.
+        table: Interval of every score.
+
+    Returns:
+        ``(B, 2)``: lower and upper end.
+    """
+    ends = torch.tensor(table, dtype=candidate_fraction.dtype, device=candidate_fraction.device)
+    low, high = ends[scores].unbind(dim=1)
+    band_low = (candidate_fraction - _CANDIDATE_BAND).clamp(min=0)
+    band_high = (candidate_fraction + _CANDIDATE_BAND).clamp(max=1)
+    joint_low, joint_high = torch.maximum(low, band_low), torch.minimum(high, band_high)
+    joint = torch.stack([joint_low, joint_high], dim=1)
+    band = torch.stack([band_low, band_high], dim=1)
+    score_only = torch.stack([low, high], dim=1)
+    disjoint = torch.where((band_high < low)[:, None], band, score_only)
+    return torch.where((joint_low <= joint_high)[:, None], joint, disjoint)
+
+
+def interval_regression_loss(
+    dense: Tensor,
+    lobe: Tensor,
+    candidates: Tensor,
+    scores: Tensor,
+    score_frequency: Tensor,
+    table: IntervalTable = COVID_INTERVALS,
+) -> Tensor:
+    """Return ``max(0, (r - m)^2 - h^2) / f`` summed over the lobes of a batch.
+
+    r is the mean probability over the lobe, m and h are centre and half width of the target
+    interval, f is the score's frequency in the training set, limited to 0.2 to 0.8.
+
+    Args:
+        dense: Logits of the dense map, ``(B, 1, D, H, W)``.
+        lobe: Mask of the lobe, same shape.
+        candidates: Mask of candidate voxels, same shape; only those inside the lobe count.
+        scores: Integer ``(B,)``, 0 to 5.
+        score_frequency: Frequency of every score in the training set, ``(6,)``.
+        table: Interval of every score.
+    """
+    probability = torch.sigmoid(wide(dense))
+    ratio = lobe_mean(probability, lobe)
+    fraction = lobe_mean(candidates.to(probability.dtype), lobe)
+    low, high = interval_targets(scores, fraction, table).unbind(dim=1)
+    excess = F.relu((ratio - (low + high) / 2) ** 2 - ((high - low) / 2) ** 2)
+    frequency = score_frequency.to(excess)[scores].clamp(*_FREQUENCY_RANGE)
+    return (excess / frequency).sum()
+
+
+def pseudo_labels(dense: Tensor, lobe: Tensor, candidates: Tensor, scores: Tensor) -> Tensor:
+    """Return the hard pseudo label of every voxel, without gradient.
+
+    A lesion voxel has a dense probability above one half, is a candidate, and lies in a
+    lobe whose score is not 0.
+
+    Args:
+        dense: Logits of the dense map, ``(B, 1, D, H, W)``.
+        lobe: Mask of the lobe, same shape.
+        candidates: Mask of candidate voxels, same shape.
+        scores: Integer ``(B,)``.
+
+    Returns:
+        Boolean ``(B, 1, D, H, W)``.
+    """
+    affected = (scores > 0).view(-1, *[1] * (dense.dim() - 1))
+    return (dense.detach() > 0) & (candidates > 0) & (lobe > 0) & affected
+
+
+def pseudo_label_loss(
+    refined: Tensor, labels: Tensor, lobe: Tensor, bootstrap: float = 0.1
+) -> Tensor:
+    """Return the loss that fits the refined map to pseudo labels.
+
+    Outside the lobe the mean of ``-log(1 - p)``; inside it ``1 - bootstrap`` times the
+    class-balanced cross-entropy plus ``bootstrap`` times the mean of
+    ``-log(max(p, 1 - p))``, which lets the network trust itself against a wrong label. All
+    means run over the voxels of the whole batch.
+
+    Args:
+        refined: Logits of the refined map, ``(B, 1, D, H, W)``.
+        labels: Result of ``pseudo_labels``.
+        lobe: Mask of the lobe, same shape.
+        bootstrap: Share of the bootstrap term.
+    """
+    logits = wide(refined)
+    inside = (lobe > 0).to(logits.dtype)
+    outside = 1 - inside
+    positive = labels.to(logits.dtype) * inside
+    share = positive.sum() / inside.sum().clamp(min=1)
+    alpha = (1 - share).clamp(*_BALANCE_RANGE)
+    weights = alpha * positive + (1 - alpha) * (inside - positive)
+    entropy = F.binary_cross_entropy_with_logits(logits, positive, reduction="none")
+    return (
+        _weighted_mean(F.softplus(logits), outside)
+        + (1 - bootstrap) * _weighted_mean(entropy, weights)
+        + bootstrap * _weighted_mean(F.softplus(-logits.abs()), inside)
+    )
+
+
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    total = weights.sum()
+    return (values * weights).sum() / torch.where(total > 0, total, 1)
+
+
+def dram_loss(
+    regression: Tensor, pseudo: Tensor, regression_weight: float = 2.0, pseudo_weight: float = 1.0
+) -> Tensor:
+    """Return the joint loss of version 2.
+
+    Args:
+        regression: Result of ``interval_regression_loss``.
+        pseudo: Result of ``pseudo_label_loss``.
+        regression_weight: Weight of the regression.
+        pseudo_weight: Weight of the pseudo labels. They mean nothing before the dense map
+            does, so training should ramp this up over the first epochs.
+    """
+    return regression_weight * regression + pseudo_weight * pseudo
