@@ -30,21 +30,24 @@ class SliceRecipe:
         window_hu: Lower and upper end of the linear window.
         pixel_mm: In-plane pixel size of the network's input.
         context_mm: Distance of the neighbouring slices that fill the first and the third
-            channel; at least one slice.
-        mean, std: Normalisation of the windowed value in 0..1, one pair for all channels.
+            channel; at least one slice. 0 shows the same slice in all three, as networks
+            published for single pictures expect.
+        mean, std: Normalisation of the windowed value in 0..1, one pair for all channels or
+            one value per channel.
         size_multiple: Height and width are padded to a multiple of this.
     """
 
     window_hu: tuple[float, float] = (-1250.0, 250.0)
     pixel_mm: float = 1.4
     context_mm: float = 2.0
-    mean: float = 0.449
-    std: float = 0.226
+    mean: float | tuple[float, ...] = 0.449
+    std: float | tuple[float, ...] = 0.226
     size_multiple: int = 32
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
-        return {**asdict(self), "window_hu": list(self.window_hu)}
+        values = asdict(self).items()
+        return {name: list(item) if isinstance(item, tuple) else item for name, item in values}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SliceRecipe:
@@ -57,10 +60,13 @@ class SliceRecipe:
                 "The weights may need a newer version of CovidLesionSeg.",
             )
         low, high = values.get("window_hu", cls.window_hu)
-        return cls(**{**values, "window_hu": (float(low), float(high))})
+        tuples = {name: tuple(item) for name, item in values.items() if isinstance(item, list)}
+        return cls(**{**values, **tuples, "window_hu": (float(low), float(high))})
 
     def context_slices(self, spacing_z_mm: float) -> int:
-        """Return how many slices away the neighbouring channels lie; at least 1."""
+        """Return how many slices away the neighbouring channels lie; 0 for no neighbours."""
+        if self.context_mm == 0:
+            return 0
         return max(1, round(self.context_mm / spacing_z_mm))
 
     def grid_size(
@@ -139,5 +145,11 @@ def neighbour_indices(
 
 
 def normalise(batch_uint8: Tensor, recipe: SliceRecipe) -> Tensor:
-    """Turn uint8 0..255 of any shape into normalised float32."""
-    return batch_uint8.float().div_(255.0).sub_(recipe.mean).div_(recipe.std)
+    """Turn uint8 0..255 ``(..., C, H, W)`` into normalised float32."""
+    batch = batch_uint8.float().div_(255.0)
+    # One value per channel stands before height and width; a single one fits any shape.
+    mean, std = (
+        batch.new_tensor(values)[:, None, None] if isinstance(values, tuple) else values
+        for values in (recipe.mean, recipe.std)
+    )
+    return batch.sub_(mean).div_(std)

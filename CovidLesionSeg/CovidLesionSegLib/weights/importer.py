@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.errors import InputError
@@ -263,8 +262,9 @@ def _recipe(contract: InputContract) -> dict[str, Any]:
     return {
         "window_hu": list(_WINDOW_HU),
         "pixel_mm": _PIXEL_MM,
-        "mean": round(float(np.mean(contract.mean)), 3),
-        "std": round(float(np.mean(contract.std)), 3),
+        "context_mm": 0.0,
+        "mean": list(contract.mean),
+        "std": list(contract.std),
         "size_multiple": contract.size_multiple,
     }
 
