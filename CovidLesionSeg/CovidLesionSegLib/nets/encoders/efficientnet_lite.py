@@ -45,22 +45,19 @@ class _SamePadConv(nn.Conv2d):
     """Bias-free convolution padded like the TensorFlow original of the weights.
 
     At stride 2 that is one pixel less at the top and left than at the bottom and right;
-    even padding would shift the features against what the weights were trained on.
-    Input sizes must be multiples of the stride.
+    even padding would shift the features against what the weights were trained on. A row
+    and a column of zeros in the kernel have that effect and, unlike padding the feature,
+    copy nothing. Input sizes must be even at stride 2.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> None:
-        total = kernel - stride
-        before = total // 2
-        self._surplus = total - 2 * before
-        super().__init__(inputs, outputs, kernel, stride, before, groups=groups, bias=False)
+        super().__init__(
+            inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+        )
 
     def forward(self, features: Tensor) -> Tensor:
-        if not self._surplus:
-            return super().forward(features)
-        low, high = self.padding[0], int(self.padding[0]) + self._surplus
-        padded = F.pad(features, (int(low), high, int(low), high))
-        return F.conv2d(padded, self.weight, None, self.stride, 0, 1, self.groups)
+        weight = self.weight if self.stride == (1, 1) else F.pad(self.weight, (1, 0, 1, 0))
+        return self._conv_forward(features, weight, self.bias)
 
 
 class _InvertedResidual(nn.Module):
