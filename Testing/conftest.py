@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Two pytest processes share two cores; must be set before torch is imported anywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
