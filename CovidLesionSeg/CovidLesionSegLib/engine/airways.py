@@ -148,5 +148,5 @@ def find_airways(hu: NDArray[np.int16], air: Mask, body: Mask, spacing_mm_zyx: S
 def _body_middle_x_mm(body: Mask, spacing_mm_zyx: SpacingZyx) -> float:
     columns = np.flatnonzero(body.any(axis=(0, 1)))
     if columns.size == 0:
-        return body.shape[2] * spacing_mm_zyx[2] / 2.0
+        return int(body.shape[2]) * spacing_mm_zyx[2] / 2.0
     return (int(columns[0]) + int(columns[-1])) / 2.0 * spacing_mm_zyx[2]

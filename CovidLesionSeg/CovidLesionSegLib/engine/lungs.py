@@ -37,8 +37,8 @@ class LungMask:
     Attributes:
         labels: uint8 ``[z, y, x]`` with the labels of `Lung`, 0 elsewhere.
         flags: ``"partial-lung"`` (the scan or the field of view cuts a lung),
-            ``"single-lung"`` (only one was found), ``"hu-offset-suspected"`` (air is more than 60 HU
-            off -1000, so HU bands are off as well).
+            ``"single-lung"`` (only one was found), ``"hu-offset-suspected"`` (air is more
+            than 60 HU off -1000, so HU bands are off as well).
         air_hu: HU of the air around the body, -1000 where none is seen.
     """
 
