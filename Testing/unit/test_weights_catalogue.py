@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.weights.catalogue import (
     CatalogueEntry,

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.weights.tensorfile import (
     looks_like_tensor_file,
     parse_tensor_file,
     serialise_tensor_file,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.numpy import load, save
 
 DTYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 

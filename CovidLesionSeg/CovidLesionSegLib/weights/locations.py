@@ -47,8 +47,10 @@ def standard_data_dir(
     home = Path.home()
     if platform == "win32":
         base = Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif environment.get("XDG_DATA_HOME", "").startswith("/"):
+        base = Path(environment["XDG_DATA_HOME"])
     elif platform == "darwin":
         base = home / "Library" / "Application Support"
     else:
-        base = Path(environment.get("XDG_DATA_HOME", "").strip() or home / ".local" / "share")
+        base = home / ".local" / "share"
     return base / _APPLICATION
