@@ -1,0 +1,245 @@
+"""What the headers of NIfTI, NRRD and MetaImage files say that SimpleITK does not pass on.
+
+SimpleITK reads the voxels and the geometry. Measured with ITK 5.4, it turns a NIfTI spacing
+of zero or NaN into 1 mm, silently takes the unsheared qform of a scan whose sform is
+sheared, ignores a rescale that is not a number, and does not tell whether a file states its
+orientation at all. These facts are read here, from the header's bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CovidLesionSegLib.errors import InputError
+
+from .guards import check_affine, check_spacing
+from .payload import FileHeader, check_voxel_count, damaged, is_gzip, read_start
+
+_MAX_TEXT_HEADER = 1 << 20
+_MAX_SPACING_CONFLICT = 0.02
+
+_NIFTI_FIELDS = {
+    # name: (format, offset) in NIfTI-1 and in NIfTI-2
+    "dim": (("8h", 40), ("8q", 16)),
+    "bitpix": (("h", 72), ("h", 14)),
+    "pixdim": (("8f", 76), ("8d", 104)),
+    "vox_offset": (("f", 108), ("q", 168)),
+    "scl_slope": (("f", 112), ("d", 176)),
+    "scl_inter": (("f", 116), ("d", 184)),
+    "qform_code": (("h", 252), ("i", 344)),
+    "sform_code": (("h", 254), ("i", 348)),
+    "srow": (("12f", 280), ("12d", 400)),
+}
+
+_NRRD_ANATOMICAL_SPACES = {
+    *("right-anterior-superior", "ras"),
+    *("left-anterior-superior", "las"),
+    *("left-posterior-superior", "lps"),
+}
+_NRRD_BYTES = {
+    1: ("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"),
+    2: (
+        *("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+        *("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    ),
+    4: ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "float"),
+    8: ("double", "longlong", "long long", "int64", "int64_t", "ulonglong", "uint64"),
+}
+_METAIMAGE_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+def read_header(path: Path, source: str) -> FileHeader:
+    """Read and check a header.
+
+    Args:
+        path: Image file.
+        source: ``"nifti"``, ``"nrrd"`` or ``"metaimage"``.
+
+    Raises:
+        InputError: ``input-truncated``, ``input-not-3d``, ``input-too-large``,
+            ``input-spacing``, ``input-spacing-conflict``, ``input-orientation``,
+            ``input-sheared`` or ``input-rescale-missing``.
+    """
+    readers = {"nifti": _read_nifti, "nrrd": _read_nrrd, "metaimage": _read_metaimage}
+    try:
+        return readers[source](path)
+    except (ValueError, KeyError, IndexError, struct.error, OverflowError) as error:
+        raise damaged(path.name, "its header is damaged") from error
+
+
+@dataclass(frozen=True)
+class _NiftiFields:
+    raw: bytes
+    order: str
+    version: int
+
+    def __getitem__(self, name: str) -> tuple[float, ...]:
+        kind, offset = _NIFTI_FIELDS[name][self.version - 1]
+        return struct.unpack_from(self.order + kind, self.raw, offset)
+
+
+def _nifti_fields(path: Path) -> _NiftiFields:
+    raw = read_start(path, 540)
+    for order in "<>":
+        size = struct.unpack_from(order + "i", raw)[0]
+        if size == 348 and raw[344:347] == b"n+1":
+            return _NiftiFields(raw, order, 1)
+        if size == 540 and raw[4:7] == b"n+2":
+            return _NiftiFields(raw, order, 2)
+    raise damaged(path.name, "it is not a NIfTI image in a single file")
+
+
+def _read_nifti(path: Path) -> FileHeader:
+    fields = _nifti_fields(path)
+    dim = tuple(int(count) for count in fields["dim"])
+    if not 1 <= dim[0] <= 7:
+        raise ValueError(f"{dim[0]} axes")
+    voxels = check_voxel_count(dim[1 : dim[0] + 1])
+    bits, offset = int(fields["bitpix"][0]), int(fields["vox_offset"][0])
+    if bits <= 0 or offset < 0:
+        raise ValueError(f"{bits} bits per voxel at offset {offset}")
+    _check_nifti_rescale(fields["scl_slope"][0], fields["scl_inter"][0])
+    has_sform = fields["sform_code"][0] > 0
+    if dim[0] >= 3:
+        sform = np.array(fields["srow"], dtype=np.float64).reshape(3, 4)
+        _check_nifti_grid(fields["pixdim"][1:4], sform if has_sform else None)
+    return FileHeader(
+        source="nifti",
+        data_path=path,
+        data_offset=offset,
+        voxel_bytes=voxels * bits // 8,
+        encoding="gzip" if is_gzip(path) else "raw",
+        orientation_known=has_sform or fields["qform_code"][0] > 0,
+    )
+
+
+def _check_nifti_rescale(slope: float, intercept: float) -> None:
+    """Refuse a rescale that is not a number, or that readers understand differently.
+
+    NIfTI says that a slope of 0 means no rescale; ITK then still adds the intercept.
+    """
+    finite = math.isfinite(slope) and math.isfinite(intercept)
+    if not finite or (slope == 0 and intercept != 0):
+        raise InputError(
+            "input-rescale-missing",
+            f"The rescale in the header (slope {slope:g}, intercept {intercept:g}) is "
+            "unusable, so the voxels can't be turned into Hounsfield units.",
+            "Correct scl_slope and scl_inter, or convert the CT from DICOM again.",
+        )
+
+
+def _check_nifti_grid(pixdim: tuple[float, ...], sform: NDArray[np.float64] | None) -> None:
+    """Check the two statements of the voxel size, and the shear of the sform."""
+    spacing = tuple(abs(edge) for edge in pixdim)
+    if not all(0 < edge < math.inf for edge in spacing):
+        check_spacing(spacing)
+    if sform is None:
+        return
+    edges = np.linalg.norm(sform[:, :3], axis=0)
+    if not np.allclose(edges, spacing, rtol=_MAX_SPACING_CONFLICT):
+        stated = " x ".join(f"{edge:.4g}" for edge in spacing)
+        other = " x ".join(f"{edge:.4g}" for edge in edges)
+        raise InputError(
+            "input-spacing-conflict",
+            f"The header states two voxel sizes: {stated} (pixdim) and {other} (sform).",
+            "Find out which is right and save the image again with a consistent header.",
+        )
+    # Only directions count here: the unit of length is ITK's business.
+    directions = np.eye(4)
+    directions[:3, :3] = sform[:, :3] / edges
+    check_affine(directions)
+
+
+def _text_header(path: Path, separators: str, last_key: str) -> tuple[dict[str, str], int]:
+    """Return the fields of a text header by lower-case key, and where it ends.
+
+    A header ends with an empty line or after ``last_key``.
+    """
+    with path.open("rb") as file:
+        raw = file.read(_MAX_TEXT_HEADER)
+    fields: dict[str, str] = {}
+    position = 0
+    for line in raw.splitlines(keepends=True):
+        position += len(line)
+        text = line.decode("latin-1").strip()
+        if not text:
+            break
+        at = min((text.find(mark) for mark in separators if mark in text), default=-1)
+        if at > 0 and not text.startswith("#"):
+            key = text[:at].strip().lower()
+            fields[key] = text[at + 1 :].lstrip("=").strip()
+            if key == last_key:
+                break
+    return fields, position
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split())
+
+
+def _read_nrrd(path: Path) -> FileHeader:
+    fields, end = _text_header(path, ":", "")
+    if read_start(path, 4) != b"NRRD":
+        raise damaged(path.name, "it is not a NRRD image")
+    counts = _numbers(fields["sizes"])
+    voxels = check_voxel_count(counts)
+    _check_nrrd_spacing(fields, len(counts))
+    kind = fields["type"].lower()
+    voxel_bytes = next((size for size, kinds in _NRRD_BYTES.items() if kind in kinds), None)
+    encoding = fields["encoding"].lower()
+    if encoding in ("txt", "text", "ascii"):
+        encoding, voxel_bytes = "raw", 1
+    data_file = fields.get("data file", fields.get("datafile", ""))
+    skipped = int(fields.get("byte skip", fields.get("byteskip", "0")))
+    several = data_file.upper().startswith("LIST") or "%" in data_file
+    return FileHeader(
+        source="nrrd",
+        data_path=path.parent / data_file if data_file and not several else path,
+        data_offset=max(0, skipped) + (0 if data_file else end),
+        voxel_bytes=None if voxel_bytes is None else voxels * voxel_bytes,
+        encoding={"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(
+            "several" if several or "line skip" in fields else encoding, "other"
+        ),
+        orientation_known=fields.get("space", "").lower() in _NRRD_ANATOMICAL_SPACES,
+    )
+
+
+def _check_nrrd_spacing(fields: dict[str, str], axes: int) -> None:
+    """Refuse a 3D image without a voxel size along one of its axes; ITK would take 1 mm."""
+    directions = fields.get("space directions", "").split(")")
+    spacings = fields.get("spacings", "")
+    missing = "none" in "".join(directions).lower() or "nan" in spacings.lower()
+    if axes == 3 and missing:
+        check_spacing((math.nan,) * 3)
+
+
+def _read_metaimage(path: Path) -> FileHeader:
+    fields, end = _text_header(path, "=:", "elementdatafile")
+    counts = _numbers(fields["dimsize"])
+    if len(counts) != int(fields["ndims"]):
+        raise ValueError("DimSize and NDims differ")
+    voxels = check_voxel_count(counts) * int(fields.get("elementnumberofchannels", "1"))
+    kind = fields["elementtype"].upper().removeprefix("MET_").removesuffix("_ARRAY")
+    voxel_bytes = _METAIMAGE_BYTES.get(kind, _METAIMAGE_BYTES.get(kind.removeprefix("U")))
+    data_file = fields["elementdatafile"]
+    attached = data_file.upper() == "LOCAL"
+    several = data_file.upper().startswith("LIST") or "%" in data_file
+    compressed = fields.get("compresseddata", "false").lower() == "true"
+    if fields.get("binarydata", "true").lower() != "true":
+        voxel_bytes = 1
+    return FileHeader(
+        source="metaimage",
+        data_path=path if attached or several else path.parent / data_file,
+        data_offset=max(0, int(fields.get("headersize", "0"))) + (end if attached else 0),
+        voxel_bytes=None if voxel_bytes is None else voxels * voxel_bytes,
+        encoding="other" if several else "zlib" if compressed else "raw",
+        orientation_known=any(
+            key in fields for key in ("transformmatrix", "rotation", "orientation")
+        ),
+    )
