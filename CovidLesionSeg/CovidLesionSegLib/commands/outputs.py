@@ -45,8 +45,8 @@ _WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], None]]] =
 }
 """File name and writer by kind, in the order of writing."""
 
-_OPTIONAL = {"scene": "mrml-extra-missing"}
-"""Kinds that may be left out, with the error code that permits it."""
+_OPTIONAL = {"scene": ("mrml-extra-missing", "scene-not-written")}
+"""Kinds that may be left out, with the error codes that permit it."""
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def write_outputs(
             try:
                 write(staging / name, result)
             except CovidLesionSegError as error:
-                if error.code != _OPTIONAL.get(kind):
+                if error.code not in _OPTIONAL.get(kind, ()):
                     raise
                 result = replace(result, warnings=(*result.warnings, str(error)))
                 continue

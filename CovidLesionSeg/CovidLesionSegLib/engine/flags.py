@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-FLAG_TEXTS: dict[str, str] = {}
+from .guards import FLAG_TEXT as _INPUT_TEXTS
+
+FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
+    {
+        **_INPUT_TEXTS,
+        "partial-lung": "The scan or the field of view cuts a lung; percentages refer to the "
+        "part that is in the picture.",
+        "single-lung": "Only one lung was found.",
+        "approximate-lobes": "The lobes are approximate: their borders come from an atlas, not "
+        "from the fissures of this patient.",
+        "no-lobes": "There are no lobes, so there are no numbers per lobe.",
+        "lobe-missing": "A lobe is missing from the lobes that were given.",
+    }
+)
+"""One sentence for every flag of a `CtVolume`, an `Anatomy` or a row."""
 
 
 def warnings_for(flags: Iterable[str]) -> tuple[str, ...]:
-    """Return one sentence for each flag, in order, without repetition."""
-    return tuple(dict.fromkeys(FLAG_TEXTS[flag] for flag in flags))
+    """Return one sentence for each flag, in order, without repetition.
+
+    A flag without a sentence is shown as it is: nothing that a stage found may get lost.
+    """
+    return tuple(dict.fromkeys(FLAG_TEXTS.get(flag, flag) for flag in flags))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .definitions import DEFINITIONS_VERSION
 from .result import Lesion, Measure, Quantification, RegionRow, RunInfo, SegmentationResult
 
 SCHEMA = "covid-lesion-seg/result/1"
@@ -90,6 +91,7 @@ def result_to_dict(result: SegmentationResult, files: Mapping[str, str]) -> dict
     ct, anatomy = result.ct, result.anatomy
     return {
         "schema": SCHEMA,
+        "definitions": DEFINITIONS_VERSION,
         "ct": {
             "name": ct.provenance.name,
             "source": ct.provenance.source,
