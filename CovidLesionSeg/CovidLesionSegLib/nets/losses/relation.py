@@ -94,24 +94,18 @@ def dice_entropy_loss(logits: Tensor, mask: Tensor) -> Tensor:
     return sample_dice_loss(torch.sigmoid(logits), mask) + entropy
 
 
-def relation_loss(
-    target_output: ModelOutput,
-    target_mask: Tensor,
-    general_logits: Tensor,
-    general_mask: Tensor,
-    consistency: Tensor,
-    consistency_weight: float,
-) -> Tensor:
-    """Return the joint objective: COVID lesions, any lesion, and consistent relations.
+def collaborative_loss(output: ModelOutput, mask: Tensor, edge: Tensor) -> Tensor:
+    """Return the segmentation terms of both streams on one batch with a single mask.
+
+    COVID lesions are lung lesions too, so the general stream may learn from them. With a
+    separate non-COVID batch, take ``dice_entropy_loss`` of ``forward_general`` on that batch
+    instead, and add ``relation_ramp`` times one of the relation losses.
 
     Args:
-        target_output: Output on the COVID batch.
-        target_mask: COVID lesions of that batch.
-        general_logits: Side output ``general`` on the non-COVID batch.
-        general_mask: Lesions of any kind of that batch.
-        consistency: Result of ``sample_relation_loss`` or ``voxel_relation_loss``.
-        consistency_weight: Weight, already ramped; see ``relation_ramp``.
+        output: Output of the relation family.
+        mask: Lesion mask in [0, 1], of the maps' shape.
+        edge: Not used; the family has no boundary head.
     """
-    target = dice_entropy_loss(target_output.infection, target_mask)
-    general = dice_entropy_loss(general_logits, general_mask)
-    return target + general + consistency_weight * consistency
+    del edge
+    maps = (output.infection, *output.sides.values())
+    return torch.stack([dice_entropy_loss(logits, mask) for logits in maps]).sum()

@@ -27,11 +27,16 @@ def border_weight(mask: Tensor) -> Tensor:
     Args:
         mask: Target in [0, 1], ``(B, 1, H, W)``.
     """
-    local_mean = F.avg_pool2d(mask, _WEIGHT_WINDOW, stride=1, padding=_WEIGHT_WINDOW // 2)
+    size, pad = _WEIGHT_WINDOW, _WEIGHT_WINDOW // 2
+    # A square mean is a mean of means: rows first, then columns, at a fifteenth of the cost.
+    rows = F.avg_pool2d(mask, (1, size), stride=1, padding=(0, pad))
+    local_mean = F.avg_pool2d(rows, (size, 1), stride=1, padding=(pad, 0))
     return 1 + _WEIGHT_GAIN * (local_mean - mask).abs()
 
 
-def structure_loss(logits: Tensor, mask: Tensor, bce_mode: str = "intended") -> Tensor:
+def structure_loss(
+    logits: Tensor, mask: Tensor, bce_mode: str = "intended", weight: Tensor | None = None
+) -> Tensor:
     """Return weighted IoU plus binary cross-entropy, averaged over the batch.
 
     Args:
@@ -39,6 +44,7 @@ def structure_loss(logits: Tensor, mask: Tensor, bce_mode: str = "intended") -> 
         mask: Target in [0, 1] (soft targets allowed), ``(B, 1, H, W)``.
         bce_mode: ``"intended"`` weighs the cross-entropy like the IoU; ``"released"``
             takes its plain mean over the batch, as the published code does.
+        weight: ``border_weight(mask)`` if it is known already.
 
     Returns:
         A scalar, in float32 at least.
@@ -48,7 +54,7 @@ def structure_loss(logits: Tensor, mask: Tensor, bce_mode: str = "intended") -> 
     """
     require_choice("bce_mode", bce_mode, BCE_MODES)
     logits, mask = wide(logits), wide(mask)
-    weight = border_weight(mask)
+    weight = border_weight(mask) if weight is None else weight
     if bce_mode == "released":
         bce = F.binary_cross_entropy_with_logits(logits, mask)
     else:
@@ -78,8 +84,10 @@ def deep_structure_loss(
         edge: Lesion edge in [0, 1], ``(B, 1, H, W)``; not used without a boundary head.
         bce_mode: See ``structure_loss``.
     """
+    weight = border_weight(wide(mask))
     maps = (output.infection, *output.sides.values())
-    total = torch.stack([structure_loss(logits, mask, bce_mode) for logits in maps]).sum()
+    losses = [structure_loss(logits, mask, bce_mode, weight) for logits in maps]
+    total = torch.stack(losses).sum()
     if output.boundary is None:
         return total
     return total + F.binary_cross_entropy_with_logits(wide(output.boundary), wide(edge))

@@ -1,0 +1,239 @@
+"""Losses of co-supervision and dRAM: golden values and gradients, and their properties."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.nets.losses.by_family import segmentation_loss
+from CovidLesionSegLib.nets.losses.co_supervision import co_supervision_loss
+from CovidLesionSegLib.nets.losses.dense_crf import dense_crf_loss
+from CovidLesionSegLib.nets.losses.dice import batch_dice_loss, sample_dice_loss
+from CovidLesionSegLib.nets.losses.dram import (
+    COVID_INTERVALS,
+    SHIPPED_INTERVALS,
+    interval_regression_loss,
+    interval_targets,
+    pseudo_label_loss,
+    pseudo_labels,
+)
+from CovidLesionSegLib.nets.outputs import ModelOutput
+from Testing.support.parity import Arrays, golden_arrays, largest_difference
+
+TABLES = {"covid": COVID_INTERVALS, "shipped": SHIPPED_INTERVALS}
+RELATIVE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir: Path) -> Arrays:
+    return golden_arrays(golden_dir, "losses")
+
+
+def tensor(golden: Arrays, name: str) -> Tensor:
+    return torch.from_numpy(golden[name])
+
+
+def scores_of(golden: Arrays, order: str) -> Tensor:
+    scores = tensor(golden, "dram_score")
+    return scores if order == "match" else scores.flip(0)
+
+
+@pytest.mark.parametrize("case", ["mixed", "empty", "both_zero", "two_channel"])
+def test_golden_dice(golden: Arrays, case: str) -> None:
+    probability = tensor(golden, f"cosup_dice_{case}_prob").double().requires_grad_()
+    loss = batch_dice_loss(probability, tensor(golden, f"cosup_dice_{case}_target").double())
+    loss.backward()
+    assert loss.item() == pytest.approx(float(golden[f"cosup_dice_{case}"]), abs=1e-9)
+    assert probability.grad is not None
+    assert largest_difference(probability.grad, golden[f"cosup_dice_{case}_grad"]) < 1e-8
+
+
+@pytest.mark.parametrize("mode", ["old", "released"])
+def test_golden_joint_loss(golden: Arrays, mode: str) -> None:
+    maps = [torch.logit(tensor(golden, f"cosup_total_prob{i}").double()) for i in range(6)]
+    names = ("edge_s1", "mask_s3", "mask_s4", "mask_s5")
+    sides = dict(zip(names, (maps[0], *maps[2:5]), strict=True))
+    mask, edge = (tensor(golden, f"cosup_total_{name}").double() for name in ("mask", "edge"))
+    loss = co_supervision_loss(ModelOutput(maps[5], maps[1], sides), mask, edge, mode)
+    assert loss.item() == pytest.approx(float(golden[f"cosup_total_{mode}"]), abs=1e-9)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_golden_interval_grid(golden: Arrays, table: str) -> None:
+    fractions = tensor(golden, "dram_grid_q").float()
+    for score in range(6):
+        targets = interval_targets(torch.full((len(fractions),), score), fractions, TABLES[table])
+        assert largest_difference(targets, golden[f"dram_grid_{table}"][score]) < 1e-7
+
+
+@pytest.mark.parametrize("order", ["match", "reversed"])
+@pytest.mark.parametrize("table", TABLES)
+def test_golden_interval_regression(golden: Arrays, table: str, order: str) -> None:
+    dense = tensor(golden, "dram_dense").requires_grad_()
+    loss = interval_regression_loss(
+        dense,
+        tensor(golden, "dram_lobe"),
+        tensor(golden, "dram_candidate"),
+        scores_of(golden, order),
+        tensor(golden, "dram_frequency"),
+        TABLES[table],
+    )
+    loss.backward()
+    name = f"dram_interval_{table}_{order}"
+    assert loss.item() == pytest.approx(float(golden[name]), rel=RELATIVE)
+    assert dense.grad is not None
+    assert largest_difference(dense.grad, golden[f"{name}_grad"]) < 1e-8
+
+
+@pytest.mark.parametrize("order", ["match", "reversed"])
+def test_golden_pseudo_label_loss(golden: Arrays, order: str) -> None:
+    refined = tensor(golden, "dram_refined").requires_grad_()
+    lobe = tensor(golden, "dram_lobe")
+    labels = pseudo_labels(
+        tensor(golden, "dram_dense"),
+        lobe,
+        tensor(golden, "dram_candidate"),
+        scores_of(golden, order),
+    )
+    loss = pseudo_label_loss(refined, labels, lobe)
+    loss.backward()
+    assert loss.item() == pytest.approx(float(golden[f"dram_pseudo_{order}"]), rel=RELATIVE)
+    assert refined.grad is not None
+    assert largest_difference(refined.grad, golden[f"dram_pseudo_{order}_grad"]) < 1e-9
+
+
+def test_healthy_slice_teaches_by_the_intended_dice_only() -> None:
+    empty = torch.zeros(1, 1, 8, 8)
+    gradients = []
+    for loss in (batch_dice_loss, sample_dice_loss):
+        probability = torch.full_like(empty, 0.3, requires_grad=True)
+        loss(probability, empty).backward()
+        assert probability.grad is not None
+        gradients.append(float(probability.grad.abs().sum()))
+    assert gradients[0] == 0
+    assert gradients[1] > 0
+
+
+def test_sample_dice_weighs_small_and_large_lesions_alike() -> None:
+    target = torch.zeros(2, 1, 32, 32)
+    target[0, :, :2, :2] = 1
+    target[1, :, :24, :24] = 1
+    misses_small = target.clone()
+    misses_small[0] = 0
+    assert sample_dice_loss(misses_small, target, smoothing=0.01) > 0.4
+    assert batch_dice_loss(misses_small, target) < 0.01
+
+
+def test_perfect_prediction_costs_nothing() -> None:
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 4:9, 4:9] = 1
+    perfect = (mask * 2 - 1) * 40
+    output = ModelOutput(perfect, perfect, {"mask_s5": perfect, "edge_s1": perfect})
+    assert co_supervision_loss(output, mask, mask) < 1e-4
+
+
+def test_sides_are_compared_with_their_own_target() -> None:
+    mask, edge = torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    right, wrong = torch.full_like(mask, 40.0), torch.full_like(mask, -40.0)
+    good = ModelOutput(right, wrong, {"mask_s5": right, "edge_s1": wrong})
+    swapped = ModelOutput(right, wrong, {"mask_s5": wrong, "edge_s1": right})
+    assert co_supervision_loss(good, mask, edge) < 1e-3
+    assert co_supervision_loss(swapped, mask, edge) > 1
+
+
+def test_unknown_mode_is_refused() -> None:
+    logits = torch.zeros(1, 1, 4, 4)
+    with pytest.raises(InputError, match="mode"):
+        co_supervision_loss(ModelOutput(logits, None, {}), logits, logits, "published")
+
+
+@pytest.mark.parametrize("family", ["inf-net", "bsnet", "co-supervision", "relation"])
+def test_every_slice_family_has_a_loss(family: str) -> None:
+    logits = torch.zeros(1, 1, 40, 40, requires_grad=True)
+    mask = torch.zeros_like(logits)
+    segmentation_loss(family)(ModelOutput(logits, None, {}), mask, mask).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().sum() > 0
+
+
+def test_a_family_without_slice_masks_has_none() -> None:
+    with pytest.raises(InputError, match="dram"):
+        segmentation_loss("dram")
+
+
+@pytest.mark.parametrize("score", range(6))
+@pytest.mark.parametrize("position", [0.0, 0.5, 1.0])
+def test_regression_is_silent_exactly_inside_the_interval(score: int, position: float) -> None:
+    low, high = COVID_INTERVALS[score]
+    high = min(high, 1.0)
+    centre = (low + high) / 2
+    target = interval_targets(torch.tensor([score]), torch.tensor([centre]))
+    bottom, top = target[0].tolist()
+    inside = bottom + position * (top - bottom)
+    assert regression_at(inside, score, centre) < 1e-6
+    assert regression_at(bottom - 0.05, score, centre) > 1e-4 or bottom < 0.05
+    assert regression_at(top + 0.05, score, centre) > 1e-4 or top > 0.95
+
+
+def regression_at(ratio: float, score: int, fraction: float) -> float:
+    """The loss of a constant map in a lobe of 1000 voxels with that share of candidates."""
+    shape = (1, 1, 10, 10, 10)
+    probability = torch.full(shape, min(max(ratio, 1e-6), 1 - 1e-6), dtype=torch.float64)
+    candidates = torch.zeros(1000, dtype=torch.float64)
+    candidates[: round(fraction * 1000)] = 1
+    loss = interval_regression_loss(
+        torch.logit(probability),
+        torch.ones(shape),
+        candidates.view(shape),
+        torch.tensor([score]),
+        torch.full((6,), 0.5),
+    )
+    return float(loss)
+
+
+def test_pseudo_labels_need_candidate_lobe_and_score() -> None:
+    dense = torch.full((2, 1, 2, 2, 2), 3.0)
+    lobe, candidates = torch.ones_like(dense), torch.ones_like(dense)
+    lobe[:, :, 0, 0, 0] = 0
+    candidates[:, :, 1, 1, 1] = 0
+    labels = pseudo_labels(dense, lobe, candidates, torch.tensor([0, 3]))
+    assert labels[0].sum() == 0
+    assert labels[1].sum() == 6
+    assert not labels[1, 0, 0, 0, 0]
+    assert not labels[1, 0, 1, 1, 1]
+
+
+def test_crf_prefers_maps_that_follow_the_intensity() -> None:
+    torch.manual_seed(4)
+    volume = torch.zeros(1, 1, 12, 12, 12)
+    volume[..., :6] = 0.8
+    lobe = torch.ones_like(volume)
+    aligned = (volume > 0.5).float() * 20 - 10
+    across = aligned.transpose(-1, -2)
+    options = {"grid": 6, "sigma_voxels": 4.0}
+    good, bad = (float(dense_crf_loss(m, volume, lobe, **options)) for m in (aligned, across))
+    assert good < 1e-3
+    assert bad > 0.1
+
+
+@pytest.mark.parametrize("logit", [-30.0, 30.0])
+def test_crf_is_silent_on_constant_maps(logit: float) -> None:
+    volume = torch.rand(2, 1, 8, 8, 8)
+    lobe = torch.ones_like(volume)
+    assert dense_crf_loss(torch.full_like(volume, logit), volume, lobe, grid=4) < 1e-6
+
+
+def test_crf_trains_the_lobe_only() -> None:
+    torch.manual_seed(4)
+    logits = torch.randn(1, 1, 8, 8, 8, requires_grad=True)
+    lobe = torch.zeros(1, 1, 8, 8, 8)
+    lobe[:, :, :4] = 1
+    dense_crf_loss(logits, torch.rand(1, 1, 8, 8, 8), lobe, grid=4).backward()
+    gradient = np.abs(logits.grad.numpy())
+    assert gradient[:, :, :4].max() > 0
+    assert gradient[:, :, 4:].max() == 0
