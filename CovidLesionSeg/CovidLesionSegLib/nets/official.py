@@ -85,4 +85,5 @@ def load_official_state_dict(
             unexpected and wrongly shaped entries, and the model stays as it was.
     """
     converted = convert_official_state_dict(layout, state)
-    return load_exactly(model, converted, layout.name, layout.never_saved)
+    origins = {ours: theirs for theirs, ours in official_key_map(layout, state).items() if ours}
+    return load_exactly(model, converted, layout.name, layout.never_saved, origins)

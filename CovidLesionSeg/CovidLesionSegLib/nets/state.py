@@ -17,6 +17,7 @@ def load_exactly(
     state: Mapping[str, Tensor],
     label: str,
     never_saved: Iterable[str] = (),
+    origins: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Load ``state`` into ``model``; every name and shape must agree.
 
@@ -25,6 +26,7 @@ def load_exactly(
         state: Tensors under the names of the network.
         label: What the state is expected to be, for the message.
         never_saved: Regular expressions of names that may be missing.
+        origins: What the file calls an entry of ``state``, for the message.
 
     Returns:
         The names that were allowed to be missing and are; they keep their values.
@@ -37,14 +39,15 @@ def load_exactly(
     absent = sorted(wanted.keys() - state.keys())
     allowed = tuple(re.compile(pattern) for pattern in never_saved)
     unsaved = tuple(key for key in absent if any(pattern.match(key) for pattern in allowed))
+    origins = origins or {}
     misshaped = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        f"{origins.get(key, key)} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
         for key in sorted(wanted.keys() & state.keys())
         if wanted[key].shape != state[key].shape
     ]
     findings = {
         "missing": sorted(set(absent) - set(unsaved)),
-        "unexpected": sorted(state.keys() - wanted.keys()),
+        "unexpected": sorted(origins.get(key, key) for key in state.keys() - wanted.keys()),
         "of another shape": misshaped,
     }
     problems = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in findings.items() if keys]

@@ -130,8 +130,7 @@ def _import_published(
     config = _usable_config(layout, options)
     names = official_key_map(layout, state)
     _require_distinct(names)
-    converted = {ours: state[theirs] for theirs, ours in names.items() if ours is not None}
-    tensors, random = _fitted(layout, config, converted)
+    tensors, random = _fitted(layout, config, state)
     if random and not options.incomplete:
         raise InputError(
             "checkpoint-never-saved",
@@ -207,16 +206,16 @@ def _require_distinct(names: Mapping[str, str | None]) -> None:
 def _fitted(
     layout: OfficialFormat, config: ModelConfig, state: Mapping[str, Tensor]
 ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
-    """Load ``state`` into its network and return all tensors of the network."""
+    """Load ``state`` into its network; return all its tensors, and the names of random ones."""
     import torch
 
+    from CovidLesionSegLib.nets.official import load_official_state_dict
     from CovidLesionSegLib.nets.registry import create_from_config
-    from CovidLesionSegLib.nets.state import load_exactly
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = create_from_config(config)
-    random = load_exactly(module, state, layout.name, layout.never_saved)
+    random = load_official_state_dict(module, layout, state)
     return {name: tensor.numpy() for name, tensor in module.state_dict().items()}, random
 
 

@@ -88,7 +88,7 @@ def require_finite(tensors: Tensors, label: str) -> None:
     if bad:
         raise CovidLesionSegError(
             "weights-not-finite",
-            f"{len(bad)} tensors of {label} hold values that are not numbers: "
+            f"Some tensors of {label} hold values that are not numbers ({len(bad)} in all): "
             f"{', '.join(bad[:10])}.",
             "The training went wrong or the file is damaged.",
         )
