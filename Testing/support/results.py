@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from CovidLesionSegLib.engine.geometry import Affine, AxisOrientation
 from CovidLesionSegLib.engine.result import (
     Anatomy,
@@ -19,7 +21,6 @@ from CovidLesionSegLib.engine.result import (
     SegmentationResult,
 )
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
-from numpy.typing import NDArray
 
 SHAPE_ZYX = (28, 64, 80)
 SPACING_MM_XYZ = (4.0, 4.0, 9.0)

@@ -140,6 +140,9 @@ def read_segmentation(path: str | os.PathLike[str]) -> StoredSegmentation:
     import nrrd
 
     try:
+        # pynrrd takes the first line of the file for granted.
+        if Path(path).stat().st_size == 0:
+            raise ValueError("the file is empty")
         voxels, header = nrrd.read(os.fspath(path), index_order="C")
     except (OSError, ValueError, KeyError, nrrd.NRRDError) as error:
         raise InputError(

@@ -13,7 +13,7 @@ from .atomic import atomic_path
 
 Cell = str | float | None
 
-_UNIT_SUFFIXES = {"ml": "_ml", "%": "_percent", "HU": "_hu", "mm": "_mm", "count": "_count"}
+_UNIT_SUFFIXES = {"ml": "_ml", "%": "_percent", "HU": "_hu", "mm": "_mm"}
 _ACRONYMS = {name.lower(): name for name in ("CT", "GGO", "HU", "LAA", "PHO", "PO", "WAL", "TSS")}
 
 
@@ -48,7 +48,7 @@ def lobes_columns(quantification: Quantification) -> tuple[Column, ...]:
     rows = quantification.rows
     columns = [
         _text_column("region", "Region", (row.region for row in rows)),
-        _text_column("label", "Name", (row.label.capitalize() for row in rows)),
+        _text_column("label", "Name", (_capitalized(row.label) for row in rows)),
     ]
     for name in dict.fromkeys(name for row in rows for name in row.measures):
         measures = [row.measures.get(name) for row in rows]
@@ -98,9 +98,12 @@ def measure_title(name: str, unit: str) -> str:
     """Return ``"Infected [%]"`` for ``"infected_percent"`` and its unit."""
     stem = name.removesuffix(_UNIT_SUFFIXES.get(unit, ""))
     words = [_ACRONYMS.get(word, word) for word in stem.split("_") if word]
-    text = " ".join(words)
-    shown_unit = f" [{unit}]" if unit in ("ml", "%", "HU", "mm") else ""
-    return text[:1].upper() + text[1:] + shown_unit
+    shown_unit = f" [{unit}]" if unit in _UNIT_SUFFIXES else ""
+    return _capitalized(" ".join(words)) + shown_unit
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _text_column(name: str, title: str, cells: Iterable[str]) -> Column:

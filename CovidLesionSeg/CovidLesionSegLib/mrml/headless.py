@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,8 @@ class HeadlessApplication:
                 "Look whether the disk is full; the other files hold the same result.",
             )
 
-    def load(self, path: Path, cache: Path) -> None:
+    def load(self, path: Path) -> None:
         """Replace the scene by the content of an ``.mrb``.
-
-        Args:
-            path: The file.
-            cache: Existing folder for files that are unpacked.
 
         Raises:
             CovidLesionSegError: ``scene-not-read``.
@@ -61,15 +58,18 @@ class HeadlessApplication:
         remote = slicer.vtkMRMLRemoteIOLogic()
         remote.SetMRMLScene(self.scene)
         remote.SetMRMLApplicationLogic(self.logic)
-        remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
         manager = slicer.vtkDataIOManagerLogic()
         manager.SetMRMLScene(self.scene)
         manager.SetMRMLApplicationLogic(self.logic)
         manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
-        remote.AddDataIOToScene()
-        try:
-            read = self.scene.ReadFromMRB(str(path), True)
-        finally:
-            remote.RemoveDataIOFromScene()
+        with tempfile.TemporaryDirectory() as cache:
+            remote.GetCacheManager().SetRemoteCacheDirectory(cache)
+            remote.AddDataIOToScene()
+            try:
+                read = self.scene.ReadFromMRB(str(path), True)
+            finally:
+                remote.RemoveDataIOFromScene()
         if not read:
-            raise CovidLesionSegError("scene-not-read", f"{path.name} could not be read.")
+            raise CovidLesionSegError(
+                "scene-not-read", f"{path.name} could not be read.", "Write it again."
+            )

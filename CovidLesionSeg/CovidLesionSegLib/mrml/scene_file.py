@@ -14,6 +14,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -52,13 +53,33 @@ def write_scene(
             "The scene for 3D Slicer can't be written, because the MRML classes are not installed.",
             'Install them with: pip install "CovidLesionSegLib[mrml]"',
         )
-    with atomic_path(path) as partial, tempfile.TemporaryFile() as messages:
-        _run_child(partial, result, messages, timeout_s)
+    name = Path(path).name
+    # MRML unpacks beside its target and names the content after it: give it a folder of its own.
+    with (
+        atomic_path(path) as partial,
+        tempfile.TemporaryDirectory(prefix=".scene-", dir=partial.parent) as folder,
+        tempfile.TemporaryFile() as messages,
+    ):
+        scene = Path(folder) / name
+        code = _run_child(scene, result, messages, timeout_s)
+        messages.seek(0)
+        text = messages.read().decode(errors="replace").strip()
+        if text:
+            _LOG.log(logging.ERROR if code else logging.WARNING, "Scene writer: %s", text)
+        if code or not scene.is_file():
+            raise CovidLesionSegError(
+                "scene-not-written",
+                "The scene for 3D Slicer could not be written.",
+                "The other files hold the same result; segmentation.seg.nrrd opens in 3D Slicer "
+                "together with the CT.",
+            )
+        scene.replace(partial)
 
 
 def _run_child(
     path: Path, result: SegmentationResult, messages: IO[bytes], timeout_s: float
-) -> None:
+) -> int:
+    """Write the scene in a child process; returns its exit code, not zero when killed."""
     package_folder = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
     with subprocess.Popen(
@@ -68,35 +89,25 @@ def _run_child(
         stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": search_path},
     ) as child:
+        # A timer and not a time-out of wait: a stuck child may block the sending already.
+        watchdog = threading.Timer(timeout_s, child.kill)
+        watchdog.start()
         try:
-            code = _feed(child, result, timeout_s)
+            _send(child, result)
+            return child.wait()
         except BaseException:
             child.kill()
             raise
-    messages.seek(0)
-    text = messages.read().decode(errors="replace").strip()
-    if text:
-        _LOG.log(logging.ERROR if code else logging.DEBUG, "Scene writer: %s", text)
-    if code or not path.is_file():
-        raise CovidLesionSegError(
-            "scene-not-written",
-            "The scene for 3D Slicer could not be written.",
-            "The other files hold the same result; segmentation.seg.nrrd opens in 3D Slicer "
-            "together with the CT.",
-        )
+        finally:
+            watchdog.cancel()
 
 
-def _feed(child: subprocess.Popen[bytes], result: SegmentationResult, timeout_s: float) -> int:
-    """Send the result and wait; returns the exit code, not zero when the child is stuck."""
+def _send(child: subprocess.Popen[bytes], result: SegmentationResult) -> None:
     if child.stdin is None:
         raise ValueError("the child has no standard input")
     try:
         with child.stdin as pipe:
             pickle.dump(result, pipe, protocol=5)
-    except BrokenPipeError:
+    except OSError:
+        # The child has gone; its exit code says more than the broken pipe.
         _LOG.debug("The scene writer ended before it had read the result.")
-    try:
-        return child.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        return child.wait() or 1
