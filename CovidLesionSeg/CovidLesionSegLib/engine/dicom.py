@@ -18,8 +18,7 @@ from CovidLesionSegLib.errors import InputError
 from .dicom_pixels import read_slices
 from .dicom_stack import SliceHeader, choose_stack
 from .guards import check_header, checked_volume
-from .intensity import rescale_missing
-from .payload import forbidden
+from .refusals import forbidden, rescale_missing
 from .volume import CtVolume, Provenance
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED_CT = (_CT_IMAGE + ".1", _CT_IMAGE + ".2")
+_ABSURD = 1e6
+"""No position, spacing or rescale reaches this."""
 _IMPLICIT_VR = "1.2.840.10008.1.2"
 _NAMES_WITHOUT_MAGIC = (".dcm", ".dicom", ".ima")
 _IMAGE_FILES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -206,7 +207,7 @@ def _values(value: Any) -> list[Any]:
 
 def _floats(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     numbers = tuple(float(value) for value in _values(dataset.get(keyword)))
-    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
+    return numbers if len(numbers) == count and np.abs(numbers).max() < _ABSURD else None
 
 
 def _slice_header(
@@ -230,7 +231,9 @@ def _slice_header(
     spacing = _floats(measures, "PixelSpacing", 2)
     if position is None or orientation is None or spacing is None:
         return None
-    if not np.allclose(np.linalg.norm(np.reshape(orientation, (2, 3)), axis=1), 1, atol=0.01):
+    # Rows and columns must be unit vectors at right angles.
+    row, column = np.reshape(orientation, (2, 3))
+    if not np.allclose((row @ row, column @ column, row @ column), (1, 1, 0), atol=0.01):
         return None
     image_type = [str(kind).upper() for kind in _values(dataset.get("ImageType"))]
     return SliceHeader(

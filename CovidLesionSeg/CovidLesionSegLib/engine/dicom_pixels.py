@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from CovidLesionSegLib.errors import InputError
 from .dicom_stack import SliceHeader
 from .guards import MAX_VOXELS, MIN_SLICES
 from .intensity import to_int16
-from .payload import damaged
+from .refusals import damaged
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,12 @@ def _stored_values(path: Path, slices: Sequence[SliceHeader]) -> list[NDArray[An
     from pydicom.uid import UID
 
     try:
-        dataset = dcmread(path, force=True)
-        dataset.file_meta.TransferSyntaxUID = UID(slices[0].transfer_syntax)
-        frames = [header.frame or 0 for header in slices]
-        return [np.asarray(values) for values in iter_pixels(dataset, indices=frames)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about values that don't conform to the standard
+            dataset = dcmread(path, force=True)
+            dataset.file_meta.TransferSyntaxUID = UID(slices[0].transfer_syntax)
+            frames = [header.frame or 0 for header in slices]
+            return [np.asarray(values) for values in iter_pixels(dataset, indices=frames)]
     # pydicom and its decoders raise almost every built-in exception on damaged files.
     except Exception as error:
         log.debug("pydicom can't decode %s: %s", path.name, error)
@@ -95,7 +98,7 @@ def _gdcm_values(header: SliceHeader) -> NDArray[Any]:
 
 def _rescaled(header: SliceHeader, stored: NDArray[Any]) -> NDArray[Any]:
     slope, intercept = header.rescale or (1.0, 0.0)
-    if slope == 1.0 and intercept.is_integer() and abs(intercept) < 1e6:
+    if slope == 1.0 and intercept.is_integer():
         return stored.astype(np.int32) + int(intercept)
     return stored * slope + intercept
 

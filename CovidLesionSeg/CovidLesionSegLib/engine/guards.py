@@ -79,6 +79,7 @@ from CovidLesionSegLib.errors import InputError
 
 from .geometry import Affine, AxisOrientation
 from .intensity import check_intensity, contrast_suspected, hu_offset_suspected, to_int16
+from .refusals import disoriented, sheared, too_large
 from .volume import CtVolume, Provenance
 
 MIN_SLICES = 8
@@ -93,12 +94,13 @@ MAX_SHEAR_DEG = 0.2
 OBLIQUE_DEG = 20.0
 MAX_PIXEL_ASPECT = 1.25
 
+
 FLAG_TEXT = {
     "thick-slices": "The slices are more than 8 mm apart; small lesions can be missed.",
     "non-axial": "The slices are not axial; the models were made for axial slices.",
     "oblique": "The slices are tilted by more than 20 degrees against the axial plane.",
     "contrast-suspected": "Contrast medium is likely; HU of lesions may be too high.",
-    "hu-offset-suspected": "Muscle is not near 50 HU; HU of lesions may be shifted.",
+    "hu-offset-suspected": "Air or muscle is off its usual HU; HU of lesions may be shifted.",
     "orientation-unknown": "The file does not state left and right; both may be swapped.",
     "spacing-unknown": "The voxel size looks like a placeholder; volumes in ml may be wrong.",
     "uneven-slices": "The slices are slightly unevenly spaced; volumes are approximate.",
@@ -130,6 +132,8 @@ def checked_volume(
     """
     array = np.asarray(hu_kji)
     affine = np.asarray(affine_lps, dtype=np.float64)
+    if array.ndim == 4 and 1 < array.shape[3] <= 4:  # colour and vector images
+        check_header(array.shape[:3], affine, components=array.shape[3])
     header_flags = check_header(array.shape, affine)
     ct = CtVolume.from_array(to_int16(array), affine, provenance)
     voxel_flags = check_voxels(ct.hu, ct.spacing_mm_zyx)
@@ -208,22 +212,15 @@ def check_affine(affine_lps: Affine) -> tuple[float, float, float]:
         InputError: ``input-spacing``, ``input-orientation`` or ``input-sheared``.
     """
     if affine_lps.shape != (4, 4) or not np.isfinite(affine_lps).all():
-        raise InputError(
-            "input-orientation",
-            "Position or orientation of the image are not numbers.",
-            "Export the CT again from the original DICOM series.",
-        )
+        raise disoriented("it is not made of numbers")
     columns = affine_lps[:3, :3]
-    edges = np.linalg.norm(columns, axis=0)
+    with np.errstate(over="ignore"):
+        edges = np.linalg.norm(columns, axis=0)
     check_spacing(tuple(float(edge) for edge in edges))
     cosines = (columns / edges).T @ (columns / edges)
     largest = float(np.abs(cosines[np.triu_indices(3, 1)]).max())
     if largest > 0.9:
-        raise InputError(
-            "input-orientation",
-            "The image axes in the header are not independent of each other.",
-            "Export the CT again from the original DICOM series.",
-        )
+        raise disoriented("the image axes are not independent of each other")
     if largest > math.sin(math.radians(MAX_SHEAR_DEG)):
         raise sheared(math.degrees(math.asin(largest)))
     i, j, k = (float(edge) for edge in edges)
@@ -242,17 +239,6 @@ def check_spacing(spacing_mm: tuple[float, ...]) -> None:
             "Voxel edges must lie between 0.1 and 20 mm. Correct the spacing in the header, or "
             "export the CT again from the original DICOM series.",
         )
-
-
-def sheared(angle_deg: float | None = None) -> InputError:
-    """Return the refusal of a tilted or sheared grid, for the caller to raise."""
-    by = "" if angle_deg is None else f" by {angle_deg:.1f} degrees"
-    return InputError(
-        "input-sheared",
-        f"The slices are sheared against each other{by}, as with a tilted gantry.",
-        "Straighten the scan first: in 3D Slicer, turn on acquisition geometry regularization "
-        "in the DICOM settings, load the series, harden the transform and save the volume.",
-    )
 
 
 def _check_scalar_3d(shape_kji: tuple[int, ...], components: int) -> None:
@@ -289,12 +275,7 @@ def _check_size(shape_zyx: tuple[int, int, int]) -> None:
             "Crop the scan to the chest, or use thicker slices.",
         )
     if z * y * x > MAX_VOXELS:
-        raise InputError(
-            "input-too-large",
-            f"The header announces {x:,} x {y:,} x {z:,} voxels; that is too large.",
-            "Crop the scan to the chest. If it is not that large, the header is damaged: "
-            "export the CT again.",
-        )
+        raise too_large((x, y, z))
 
 
 def _check_extent(extent_mm_zyx: tuple[float, float, float]) -> None:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.errors import InputError
 
 from .guards import check_affine, check_spacing
-from .payload import FileHeader, check_voxel_count, damaged, is_gzip, read_start
+from .payload import FileHeader, check_voxel_count, is_gzip, read_start
+from .refusals import damaged, disoriented
 
 _MAX_TEXT_HEADER = 1 << 20
 _MAX_SPACING_CONFLICT = 0.02
@@ -27,6 +28,7 @@ _MAX_SPACING_CONFLICT = 0.02
 _NIFTI_FIELDS = {
     # name: (format, offset) in NIfTI-1 and in NIfTI-2
     "dim": (("8h", 40), ("8q", 16)),
+    "datatype": (("h", 70), ("h", 12)),
     "bitpix": (("h", 72), ("h", 14)),
     "pixdim": (("8f", 76), ("8d", 104)),
     "vox_offset": (("f", 108), ("q", 168)),
@@ -34,8 +36,14 @@ _NIFTI_FIELDS = {
     "scl_inter": (("f", 116), ("d", 184)),
     "qform_code": (("h", 252), ("i", 344)),
     "sform_code": (("h", 254), ("i", 348)),
+    "quatern": (("6f", 256), ("6d", 352)),
     "srow": (("12f", 280), ("12d", 400)),
 }
+_NIFTI_BITS = {
+    **{2: 8, 256: 8, 4: 16, 512: 16, 8: 32, 768: 32, 1024: 64, 1280: 64, 16: 32, 64: 64},
+    **{32: 64, 1792: 128, 128: 24, 2304: 32},  # complex and colour, refused later
+}
+"""Bits per voxel by datatype code."""
 
 _NRRD_ANATOMICAL_SPACES = {
     *("right-anterior-superior", "ras"),
@@ -102,12 +110,15 @@ def _read_nifti(path: Path) -> FileHeader:
         raise ValueError(f"{dim[0]} axes")
     voxels = check_voxel_count(dim[1 : dim[0] + 1])
     bits, offset = int(fields["bitpix"][0]), int(fields["vox_offset"][0])
-    if bits <= 0 or offset < 0:
-        raise ValueError(f"{bits} bits per voxel at offset {offset}")
+    datatype = int(fields["datatype"][0])
+    if _NIFTI_BITS.get(datatype) != bits or offset < 0:
+        raise ValueError(f"{bits} bits per voxel of type {datatype} at offset {offset}")
     _check_nifti_rescale(fields["scl_slope"][0], fields["scl_inter"][0])
     has_sform = fields["sform_code"][0] > 0
     if dim[0] >= 3:
         sform = np.array(fields["srow"], dtype=np.float64).reshape(3, 4)
+        if fields["qform_code"][0] > 0 and not np.isfinite(fields["quatern"]).all():
+            raise disoriented("the qform is not made of numbers")
         _check_nifti_grid(fields["pixdim"][1:4], sform if has_sform else None)
     return FileHeader(
         source="nifti",
@@ -141,6 +152,8 @@ def _check_nifti_grid(pixdim: tuple[float, ...], sform: NDArray[np.float64] | No
         check_spacing(spacing)
     if sform is None:
         return
+    if not np.isfinite(sform).all():
+        raise disoriented("the sform is not made of numbers")
     edges = np.linalg.norm(sform[:, :3], axis=0)
     if not np.allclose(edges, spacing, rtol=_MAX_SPACING_CONFLICT):
         stated = " x ".join(f"{edge:.4g}" for edge in spacing)

@@ -10,6 +10,8 @@ from scipy import ndimage
 
 from CovidLesionSegLib.errors import InputError
 
+from .refusals import rescale_missing
+
 _OFFSET = 32768
 _SAMPLE_SHAPE_ZYX = (64, 160, 160)
 _CHUNK_SLICES = 16
@@ -147,19 +149,6 @@ def check_intensity(hu_zyx: NDArray[np.int16]) -> None:
         )
 
 
-def rescale_missing(lowest: int | None = None) -> InputError:
-    """Return the refusal of unscaled CT numbers, for the caller to raise."""
-    seen = "Some slices lack a usable rescale"
-    if lowest is not None:
-        seen = f"The intensities look unscaled (lowest value {lowest}): rescale intercept missing"
-    return InputError(
-        "input-rescale-missing",
-        f"{seen}, so they are not Hounsfield units.",
-        "Export the CT again with rescale slope and intercept applied; often it is enough to "
-        "subtract 1024.",
-    )
-
-
 def hu_offset_suspected(hu_zyx: NDArray[np.int16]) -> bool:
     """Return whether muscle lies outside 5..85 HU, as in HU made from display windows."""
     muscle_hu = _muscle_hu(_histogram(_sample(hu_zyx)))
@@ -205,13 +194,17 @@ def contrast_suspected(
 
 
 def _body_box(thin_zyx: NDArray[np.int16]) -> tuple[int, int, int, int] | None:
-    """Return first row, height, first column and width of the body, without the table."""
+    """Return first row, height, first column and width of the body, without the table.
+
+    None when there is no body, or one of less than 16 samples (about 50 mm) in one direction.
+    """
     labels, count = ndimage.label((thin_zyx > _BODY_HU).mean(axis=0) > 0.5)
     if count == 0:
         return None
     largest = int(np.bincount(labels.ravel())[1:].argmax())
     rows, columns = ndimage.find_objects(labels)[largest]
-    return rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    return (rows.start, height, columns.start, width) if min(height, width) >= 16 else None
 
 
 def _sample(hu_zyx: NDArray[np.int16]) -> NDArray[np.int16]:

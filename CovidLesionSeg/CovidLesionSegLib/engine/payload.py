@@ -18,6 +18,7 @@ from typing import BinaryIO
 from CovidLesionSegLib.errors import InputError
 
 from .guards import MAX_VOXELS
+from .refusals import damaged, too_large
 
 _MAX_PLAUSIBLE_RATIO = 20
 """Chest CT compresses by 2 to 4, phantoms without noise by more. Beyond this ratio the
@@ -49,24 +50,6 @@ class FileHeader:
     orientation_known: bool
 
 
-def damaged(name: str, reason: str) -> InputError:
-    """Return the refusal of a damaged file, for the caller to raise."""
-    return InputError(
-        "input-truncated",
-        f"{name} can't be read: {reason}.",
-        "Copy or download the file again, or export the CT again.",
-    )
-
-
-def forbidden(path: Path) -> InputError:
-    """Return the refusal of a file or folder without permission, for the caller to raise."""
-    return InputError(
-        "input-permission",
-        f"{path.name} may not be read with your user account.",
-        "Ask for permission to read it, or copy it to a folder of your own.",
-    )
-
-
 def check_voxel_count(counts: Sequence[int]) -> int:
     """Return the product of an image's sizes along its axes.
 
@@ -81,13 +64,7 @@ def check_voxel_count(counts: Sequence[int]) -> int:
         )
     total = math.prod(counts)
     if total > MAX_VOXELS:
-        raise InputError(
-            "input-too-large",
-            f"The header announces {' x '.join(f'{count:,}' for count in counts)} voxels; "
-            "that is too large.",
-            "Crop the scan to the chest. If it is not that large, the header is damaged: "
-            "export the CT again.",
-        )
+        raise too_large(counts)
     return total
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from CovidLesionSegLib.errors import InputError
 
 from .geometry import Affine
-from .guards import check_header, check_spacing, checked_volume, sheared
+from .guards import check_header, check_spacing, checked_volume
 from .headers import read_header
-from .payload import check_payload, damaged, forbidden
+from .payload import check_payload
+from .refusals import damaged, disoriented, forbidden, sheared
 from .volume import CtVolume, Provenance
 
 if TYPE_CHECKING:
@@ -183,11 +184,7 @@ def _grid(reader: sitk.ImageFileReader) -> tuple[tuple[int, ...], Affine]:
         affine[:3, :3] = directions * spacing
         affine[:3, 3] = reader.GetOrigin()[:3]
         if not np.allclose(np.linalg.norm(directions, axis=0), 1.0, atol=1e-3):
-            raise InputError(
-                "input-orientation",
-                "The direction cosines in the header are not unit vectors.",
-                "Save the image again with a consistent header, or export the CT again.",
-            )
+            raise disoriented("the direction cosines are not unit vectors")
     return size, affine
 
 
