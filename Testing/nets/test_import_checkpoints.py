@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import io
-import json
 import os
 import pickle
 import socket
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +23,8 @@ from CovidLesionSegLib.weights.importer import ImportOptions, ImportReport, impo
 from CovidLesionSegLib.weights.loading import load_model
 from CovidLesionSegLib.weights.packing import pack_model
 from CovidLesionSegLib.weights.store import WeightsStore
-from Testing.support.golden import GoldenModel
+from Testing.support.parity import golden_case, golden_shapes, golden_state
 
-Shapes = dict[str, tuple[int, ...]]
 State = dict[str, Tensor]
 
 LAYOUTS = {
@@ -86,15 +82,7 @@ def refused(tmp_path: Path, library: WeightsStore) -> Callable[..., CovidLesionS
     return attempt
 
 
-def shapes_of(golden_dir: Path, name: str, unregistered: bool = True) -> Shapes:
-    entries = json.loads((golden_dir / f"{name}.keys.json").read_text(encoding="utf-8"))
-    extra = golden_dir / f"{name}.unregistered.json"
-    if unregistered and extra.is_file():
-        entries += json.loads(extra.read_text(encoding="utf-8"))
-    return {key: tuple(shape) for key, shape in entries}
-
-
-def hollow(shapes: Shapes) -> State:
+def hollow(shapes: dict[str, tuple[int, ...]]) -> State:
     """A state dict of the right names and shapes that is tiny on disk: every tensor is a view."""
     return {
         key: (
@@ -109,18 +97,6 @@ def hollow(shapes: Shapes) -> State:
 def saved(path: Path, content: object, **options: Any) -> Path:
     torch.save(content, path, **options)
     return path
-
-
-@pytest.fixture
-def golden_fill(golden_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(golden_dir))
-    yield importlib.import_module("fill")
-    sys.modules.pop("fill")
-
-
-def filled(golden_fill: Any, shapes: Shapes) -> State:
-    values = golden_fill.fill_state_dict(shapes)
-    return {key: torch.from_numpy(value) for key, value in values.items()}
 
 
 def wrapped_and_prefixed(state: State) -> dict[str, Any]:
@@ -143,13 +119,12 @@ WRITERS: dict[str, Callable[[Path, State], Path]] = {
 )
 def test_an_imported_checkpoint_gives_the_published_output(
     golden_dir: Path,
-    golden_fill: Any,
     library: WeightsStore,
     tmp_path: Path,
     name: str,
     output: str,
 ) -> None:
-    state = filled(golden_fill, shapes_of(golden_dir, name))
+    state = golden_state(golden_dir, name)
     path = WRITERS[name](tmp_path / "published.pth", state)
     report = import_checkpoint(path, library, ImportOptions(licence="MIT"))
     module, entry = load_model(report.model.entry, library)
@@ -158,7 +133,7 @@ def test_an_imported_checkpoint_gives_the_published_output(
     assert entry.card.source["file"] == "published.pth"
     assert not module.training
 
-    (image, expected), *_ = GoldenModel(golden_dir, name).cases()
+    image, expected = golden_case(golden_dir, name)
     with torch.inference_mode():
         logits = module(image).infection
     found = logits.sigmoid() if output == "prob" else logits
@@ -168,7 +143,7 @@ def test_an_imported_checkpoint_gives_the_published_output(
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_every_publication_is_recognised(golden_dir: Path, name: str, prefix: str) -> None:
-    layout = recognise_checkpoint(prefix + key for key in shapes_of(golden_dir, name))
+    layout = recognise_checkpoint(prefix + key for key in golden_shapes(golden_dir, name))
     assert layout is not None
     assert layout.config is not None
     assert (layout.config.family, layout.config.encoder) == LAYOUTS[name]
@@ -176,7 +151,7 @@ def test_every_publication_is_recognised(golden_dir: Path, name: str, prefix: st
 
 @pytest.fixture
 def dram(golden_dir: Path) -> State:
-    return hollow(shapes_of(golden_dir, "dram_dc3d"))
+    return hollow(golden_shapes(golden_dir, "dram_dc3d"))
 
 
 def test_the_entry_says_what_was_imported(
@@ -197,7 +172,7 @@ def test_a_published_picture_network_keeps_its_normalisation(
 ) -> None:
     from CovidLesionSegLib.engine.windowing import SliceRecipe, normalise
 
-    state = hollow(shapes_of(golden_dir, "infnet_vgg16"))
+    state = hollow(golden_shapes(golden_dir, "infnet_vgg16"))
     report = import_checkpoint(saved(tmp_path / "x.pth", state), library)
     assert len(report.unused) == 12
     assert all(key.startswith(("vgg.conv4_2.", "vgg.conv5_2.")) for key in report.unused)
@@ -227,7 +202,7 @@ def test_layers_that_were_never_saved_are_said_so(
     tmp_path: Path,
     refused: Callable[..., CovidLesionSegError],
 ) -> None:
-    genuine = hollow(shapes_of(golden_dir, "cosup_released", unregistered=False))
+    genuine = hollow(golden_shapes(golden_dir, "cosup_released", registered_only=True))
     path = saved(tmp_path / "genuine.pth", genuine)
     error = refused(path)
     assert error.code == "checkpoint-never-saved"
@@ -385,7 +360,7 @@ def test_another_family_than_expected_is_refused(
 def test_a_renamed_key_is_reported_under_both_names(
     tmp_path: Path, golden_dir: Path, refused: Callable[..., CovidLesionSegError]
 ) -> None:
-    state = hollow(shapes_of(golden_dir, "infnet_vgg16"))
+    state = hollow(golden_shapes(golden_dir, "infnet_vgg16"))
     state["rfb2_1.branch0.0.conv.wait"] = state.pop("rfb2_1.branch0.0.conv.weight")
     error = refused(saved(tmp_path / "x.pth", state))
     assert error.code == "checkpoint-mismatch"
@@ -396,7 +371,7 @@ def test_a_renamed_key_is_reported_under_both_names(
 def test_a_renamed_tell_tale_key_is_reported(
     tmp_path: Path, golden_dir: Path, refused: Callable[..., CovidLesionSegError]
 ) -> None:
-    state = hollow(shapes_of(golden_dir, "infnet_vgg16"))
+    state = hollow(golden_shapes(golden_dir, "infnet_vgg16"))
     layout = recognise_checkpoint(state)
     assert layout is not None
     state["renamed"] = state.pop(layout.signature[0])
@@ -408,7 +383,7 @@ def test_a_renamed_tell_tale_key_is_reported(
 def test_many_missing_keys_are_counted(
     tmp_path: Path, golden_dir: Path, refused: Callable[..., CovidLesionSegError]
 ) -> None:
-    state = hollow(shapes_of(golden_dir, "infnet_vgg16"))
+    state = hollow(golden_shapes(golden_dir, "infnet_vgg16"))
     kept = {key: value for key, value in state.items() if not key.startswith("rfb")}
     message = refused(saved(tmp_path / "x.pth", kept)).message
     assert f"{len(state) - len(kept)} missing: " in message

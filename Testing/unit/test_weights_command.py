@@ -1,0 +1,146 @@
+"""``covid-lesion-seg models``, apart from ``import``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from CovidLesionSegLib.commands import models
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.weights.packing import pack_model
+from CovidLesionSegLib.weights.store import WeightsStore
+
+Command = Callable[..., tuple[int, str]]
+
+
+def description(model_id: str) -> dict[str, Any]:
+    return {
+        "id": model_id,
+        "version": "3",
+        "task": "infection",
+        "family": "inf-net",
+        "scale": "lite",
+        "encoder": "efficientnet-lite0",
+        "options": {},
+        "recipe": {},
+        "dtype": "float16",
+        "threshold": 0.5,
+        "temperature": 1.0,
+        "licence": "CC-BY-4.0",
+        "training_data": "scans [1] of nobody",
+        "split": "none",
+        "citation": "none",
+        "intended_use": "tests",
+        "not_for": "patients",
+        "scores": {"dice": 0.7},
+    }
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> WeightsStore:
+    library = WeightsStore(None, tmp_path / "user")
+    for model_id in ("first", "second"):
+        library.add(*pack_model(description(model_id), {"a": np.zeros(3, np.float32)}))
+    return library
+
+
+@pytest.fixture
+def command(
+    library: WeightsStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    monkeypatch.setattr(models, "default_store", lambda: library)
+    monkeypatch.setenv("COLUMNS", "160")
+    parser = argparse.ArgumentParser()
+    models.add_parser(parser.add_subparsers())
+
+    def call(*words: str) -> tuple[int, str]:
+        args = parser.parse_args(["models", *words])
+        return args.func(args), capsys.readouterr().out
+
+    return call
+
+
+def test_list_shows_every_model(command: Command) -> None:
+    code, text = command("list")
+    assert code == 0
+    for word in ("first", "second", "inf-net (lite)", "user", "CC-BY-4.0", "0.0 MB"):
+        assert word in text
+
+
+def test_list_as_json(command: Command, library: WeightsStore) -> None:
+    code, text = command("list", "--json")
+    assert code == 0
+    listed = json.loads(text)
+    assert [model["id"] for model in listed] == ["first", "second"]
+    assert listed[0]["path"] == str(library.find("first").path)
+    assert listed[0]["sha256"] == library.find("first").entry.sha256
+
+
+def test_show_shows_the_card(command: Command) -> None:
+    code, text = command("show", "second")
+    assert code == 0
+    for word in ("scans [1] of nobody", "patients", "CC-BY-4.0", '{"dice": 0.7}'):
+        assert word in text
+    assert json.loads(command("show", "second", "--json")[1])["not_for"] == "patients"
+
+
+def test_show_of_an_unknown_model(command: Command) -> None:
+    with pytest.raises(InputError, match="first, second"):
+        command("show", "third")
+
+
+def test_verify_of_intact_models(command: Command) -> None:
+    code, text = command("verify", "--json")
+    assert code == 0
+    assert [row["status"] for row in json.loads(text)] == ["ok", "ok"]
+
+
+def test_verify_names_the_damaged_model_and_fails(command: Command, library: WeightsStore) -> None:
+    library.find("second").path.write_bytes(b"short")
+    code, text = command("verify")
+    assert code == 3
+    assert "weights-incomplete" in text
+    assert command("verify", "first")[0] == 0
+    code, text = command("verify", "--json")
+    assert code == 3
+    assert [row["status"] for row in json.loads(text)] == ["ok", "weights-incomplete"]
+
+
+def test_verify_reports_a_damaged_catalogue(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "user" / "first" / "models.json").write_text("{", encoding="utf-8")
+    code, text = command("verify", "--json")
+    assert code == 3
+    assert [row["status"] for row in json.loads(text)] == ["ok", "catalogue-unreadable"]
+
+
+def test_remove(command: Command, library: WeightsStore) -> None:
+    code, text = command("remove", "first")
+    assert (code, text) == (0, "Removed 'first'.\n")
+    assert [model.entry.id for model in library.models()] == ["second"]
+    assert json.loads(command("remove", "second", "--json")[1]) == {"removed": "second"}
+
+
+def test_an_action_is_required(command: Command) -> None:
+    with pytest.raises(SystemExit):
+        command()
+
+
+def test_import_of_our_own_file(
+    command: Command, library: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Building the network needs torch; Testing/nets does that.
+    monkeypatch.setattr("CovidLesionSegLib.weights.importer.build_network", lambda *_: None)
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(pack_model(description("third"), {"a": np.ones(3, np.float32)})[1])
+    code, text = command("import", str(path))
+    assert code == 0
+    assert text == "Imported CovidLesionSeg weights as 'third'.\n"
+    code, text = command("import", str(path), "--id", "fourth", "--json")
+    assert json.loads(text)["id"] == "fourth"
+    assert {model.entry.id for model in library.models()} == {"first", "second", "third", "fourth"}
