@@ -7,14 +7,14 @@ from pathlib import Path
 from .errors import CovidLesionSegError
 
 _PACKAGE = Path(__file__).resolve().parent
+_OURS = "segments.json"
 
 
 def resources_dir(package: Path = _PACKAGE) -> Path:
     """Return the folder of bundled models, terminologies and icons.
 
     A wheel carries it inside the package; in the checkout and in Slicer's installed tree
-    it lies beside the package. The inner one is asked first, so that a stranger's folder
-    in ``site-packages`` is never taken for ours.
+    it lies beside the package. A stranger's folder of that name is never taken for ours.
 
     Args:
         package: Folder of the package; other than the default only in tests.
@@ -23,7 +23,7 @@ def resources_dir(package: Path = _PACKAGE) -> Path:
         CovidLesionSegError: ``resources-missing``.
     """
     for folder in (package / "Resources", package.parent / "Resources"):
-        if (folder / "models.json").is_file():
+        if (folder / _OURS).is_file():
             return folder
     raise CovidLesionSegError(
         "resources-missing",

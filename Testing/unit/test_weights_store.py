@@ -404,13 +404,23 @@ def test_the_data_folder_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_resources_lie_beside_the_package_or_inside_it(tmp_path: Path) -> None:
     package = tmp_path / "CovidLesionSegLib"
+    beside, inside = tmp_path / "Resources", package / "Resources"
+    beside.mkdir()  # a stranger's: nothing of ours is in it
     with pytest.raises(CovidLesionSegError) as caught:
         resources_dir(package)
     assert caught.value.code == "resources-missing"
-    beside = write_shelf(tmp_path / "Resources")
+    (beside / "segments.json").write_text("{}", encoding="utf-8")
     assert resources_dir(package) == beside
-    inside = write_shelf(package / "Resources")
+    inside.mkdir(parents=True)
+    (inside / "segments.json").write_text("{}", encoding="utf-8")
     assert resources_dir(package) == inside
+
+
+def test_an_installation_without_its_catalogue_says_so(tmp_path: Path) -> None:
+    (tmp_path / "bundled").mkdir()
+    library = WeightsStore(tmp_path / "bundled", tmp_path / "user")
+    with pytest.raises(InputError, match=r"models\.json can't be read"):
+        library.find("inf-net-lite")
 
 
 def test_listing_and_checking_need_neither_torch_nor_other_packages() -> None:

@@ -98,9 +98,10 @@ class WeightsStore:
         """
         models = {model.entry.id: model for model in self.models()}
         if model_id not in models:
+            unreadable = "".join(f" {error.message}" for error in self.problems())
             raise InputError(
                 "model-unknown",
-                f"There is no model {model_id!r}.",
+                f"There is no model {model_id!r}.{unreadable}",
                 f"Known models: {', '.join(models) or 'none'}.",
             )
         return models[model_id]
@@ -210,7 +211,9 @@ class WeightsStore:
                         "Check that it exists and is connected.",
                     )
                 continue
-            for folder in _folders_with_catalogue(shelf):
+            # The bundled catalogue must be there; its absence is a problem to report.
+            folders = [shelf] if origin == "bundled" else _folders_with_catalogue(shelf)
+            for folder in folders:
                 yield from _read_folder(folder, origin)
 
 
