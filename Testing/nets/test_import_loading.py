@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
-from CovidLesionSegLib.nets.registry import create_model
+from CovidLesionSegLib.nets.registry import create_model, input_contract
+from CovidLesionSegLib.resources import resources_dir
 from CovidLesionSegLib.weights.loading import load_model, load_weights_file
 from CovidLesionSegLib.weights.packing import pack_model
 from CovidLesionSegLib.weights.store import StoredModel, WeightsStore
@@ -190,3 +191,17 @@ def test_a_network_of_a_newer_version_says_so(
         load_model(stored.entry, library)
     assert caught.value.code == "weights-network-unknown"
     assert "newer version" in caught.value.hint
+
+
+def test_every_bundled_model_runs(tmp_path: Path) -> None:
+    library = WeightsStore(resources_dir(), tmp_path / "user")
+    assert library.models()
+    for stored in library.models():
+        module, entry = load_model(stored.entry, library)
+        contract = input_contract(entry.config)
+        size = max(contract.minimum_size, contract.size_multiple)
+        shape = (1, contract.channels, *[size] * contract.dimensions)
+        with torch.inference_mode():
+            output = module(torch.zeros(shape))
+        assert torch.isfinite(output.infection).all()
+        assert output.infection.shape[2:] == shape[2:]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,8 +114,14 @@ def test_verify_names_the_damaged_model_and_fails(command: Command, library: Wei
     assert [row["status"] for row in json.loads(text)] == ["ok", "weights-incomplete"]
 
 
-def test_verify_reports_a_damaged_catalogue(command: Command, tmp_path: Path) -> None:
+def test_a_damaged_catalogue_is_reported(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", warnings)
     (tmp_path / "user" / "first" / "models.json").write_text("{", encoding="utf-8")
+    assert [model["id"] for model in json.loads(command("list", "--json")[1])] == ["second"]
+    assert "Warning: The model catalogue" in warnings.getvalue()
     code, text = command("verify", "--json")
     assert code == 3
     assert [row["status"] for row in json.loads(text)] == ["ok", "catalogue-unreadable"]

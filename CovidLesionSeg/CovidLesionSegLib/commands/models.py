@@ -88,6 +88,8 @@ def _add_action(
 
 def _list(store: WeightsStore, args: argparse.Namespace) -> int:
     models = store.models()
+    for error in store.problems():
+        sys.stderr.write(f"Warning: {error.message}\n")
     if args.json:
         _write_json([_described(model) for model in models])
         return 0
@@ -198,8 +200,9 @@ def _write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from .console import out
 
     table = Table(box=box.SIMPLE_HEAD)
-    for name in header:
-        table.add_column(name, overflow="fold")
+    for index, name in enumerate(header):
+        # The first column is what one copies.
+        table.add_column(name, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     out().print(table)

@@ -192,9 +192,10 @@ def read_catalogue(path: Path) -> tuple[CatalogueEntry, ...]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise CovidLesionSegError(
             "catalogue-unreadable",
-            f"The model catalogue {path} can't be read: {error}.",
+            f"The model catalogue {path} can't be read: {reason}.",
             "Restore the file, or remove its folder if it was left by a broken copy.",
         ) from error
     return parse_catalogue(document)

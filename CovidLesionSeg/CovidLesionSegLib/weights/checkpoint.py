@@ -33,7 +33,7 @@ def is_tensor_file(path: Path) -> bool:
             head = stream.read(16)
     except OSError as error:
         raise InputError(
-            "checkpoint-unreadable", f"The file {path} can't be read: {error}."
+            "checkpoint-unreadable", f"The file {path} can't be read: {error.strerror}."
         ) from error
     if not head:
         raise InputError("checkpoint-empty", f"The file {path} is empty.", _AGAIN)

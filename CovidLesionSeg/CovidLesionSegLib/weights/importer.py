@@ -47,7 +47,7 @@ class ImportOptions:
 
     model_id: str | None = None
     family: str | None = None
-    licence: str = "Not stated in the file; that of its publisher applies."
+    licence: str = "Not stated"
     incomplete: bool = False
 
 

@@ -62,7 +62,7 @@ def load_weights_file(path: Path, device: str = "cpu") -> tuple[nn.Module, Catal
         data = path.read_bytes()
     except OSError as error:
         raise InputError(
-            "weights-unreadable", f"The weights file {path} can't be read: {error}."
+            "weights-unreadable", f"The weights file {path} can't be read: {error.strerror}."
         ) from error
     entry, content = unpack_model(data, path.name)
     require_finite(content.tensors, path.name)

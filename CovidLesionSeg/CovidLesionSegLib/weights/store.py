@@ -123,7 +123,7 @@ class WeightsStore:
         except OSError as error:
             raise CovidLesionSegError(
                 "weights-missing",
-                f"The weights of {entry.id!r} can't be read from {path}: {error}.",
+                f"The weights of {entry.id!r} can't be read from {path}: {error.strerror}.",
                 hint,
             ) from error
         if size != entry.bytes:
@@ -282,6 +282,6 @@ def _exists(model_id: str) -> InputError:
 def _not_writable(folder: Path, error: OSError) -> CovidLesionSegError:
     return CovidLesionSegError(
         "store-not-writable",
-        f"The model folder {folder} can't be written to: {error}.",
+        f"The model folder {folder} can't be written to: {error.strerror}.",
         "Check the permissions and the free space.",
     )

@@ -1,0 +1,62 @@
+"""The models that come with the installation."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL
+from CovidLesionSegLib.engine.windowing import SliceRecipe
+from CovidLesionSegLib.resources import resources_dir
+from CovidLesionSegLib.weights.packing import unpack_model
+from CovidLesionSegLib.weights.store import StoredModel, WeightsStore
+
+LARGEST_BYTES = 20_000_000  # the extension's repository has to stay small
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> WeightsStore:
+    return WeightsStore(resources_dir(), tmp_path_factory.mktemp("nobody"))
+
+
+@pytest.fixture(scope="module")
+def bundled(library: WeightsStore) -> tuple[StoredModel, ...]:
+    assert library.problems() == ()
+    return library.models()
+
+
+def test_the_models_that_the_pipeline_needs_are_bundled(bundled: tuple[StoredModel, ...]) -> None:
+    tasks = {model.entry.id: model.entry.task for model in bundled}
+    assert tasks[DEFAULT_MODEL] == "infection"
+    assert tasks[LUNG_MODEL] == "lungs"
+
+
+def test_every_file_is_intact_and_says_what_the_catalogue_says(
+    library: WeightsStore, bundled: tuple[StoredModel, ...]
+) -> None:
+    for model in bundled:
+        entry, content = unpack_model(library.read(model), model.path.name)
+        assert entry == model.entry
+        assert content.tensors
+
+
+def test_catalogue_and_folder_hold_the_same_files(bundled: tuple[StoredModel, ...]) -> None:
+    files = {path.name for path in (resources_dir() / "Weights").glob("*.safetensors")}
+    assert files == {model.entry.file for model in bundled}
+
+
+def test_bundled_files_are_small(bundled: tuple[StoredModel, ...]) -> None:
+    assert sum(model.entry.bytes for model in bundled) < LARGEST_BYTES
+
+
+def test_every_card_is_filled_in(bundled: tuple[StoredModel, ...]) -> None:
+    for model in bundled:
+        card = model.entry.card
+        empty = [item.name for item in fields(card) if not getattr(card, item.name)]
+        assert not set(empty) - {"source"}, model.entry.id
+
+
+def test_every_recipe_can_be_followed(bundled: tuple[StoredModel, ...]) -> None:
+    for model in bundled:
+        SliceRecipe.from_dict(dict(model.entry.recipe))
