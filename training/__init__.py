@@ -1,0 +1,1 @@
+"""From data to weights to the table: datasets, training loops and evaluation."""

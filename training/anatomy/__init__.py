@@ -1,0 +1,1 @@
+"""The fitted anatomy: the lobe atlas and the tables of lungs and lobes."""

@@ -1,0 +1,213 @@
+"""Everything a training run is, as frozen values that live in one JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from CovidLesionSegLib.engine.windowing import SliceRecipe
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.nets.config import ModelConfig
+
+TASKS = ("infection", "lungs")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on.
+
+    Attributes:
+        sources: Folders of the data directory.
+        split: Name of a split in `splits/volumes.json`.
+        foreground_share: Share of drawn slices that show the target at all.
+        crop_size: Height and width of the training crops in pixels; a multiple of 32.
+        batch_size: Crops per step and process.
+    """
+
+    sources: tuple[str, ...] = ("coronacases", "medseg_p9")
+    split: str = "bundled"
+    foreground_share: float = 0.6
+    crop_size: int = 224
+    batch_size: int = 8
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How far training slices depart from the scans they come from.
+
+    Ranges are uniform unless said otherwise; probabilities are per sample.
+
+    Attributes:
+        scale: Range of the in-plane magnification, log-uniform.
+        rotation_degrees: Largest rotation to either side.
+        shift_pixels: Largest shift of the crop's centre from the slice's centre.
+        flip_x: Probability of a left-right flip; lung classes change sides with it.
+        flip_y: Probability of an anterior-posterior flip (prone patients).
+        context_max_mm: Largest distance of the neighbouring slices.
+        context_none: Probability that all three channels show the same slice.
+        slab: Probability of averaging thin slices to a thick one.
+        slab_max_mm: Largest thickness of that slab.
+        offset_hu: Standard deviation of a shift of all HU.
+        contrast: Range of the factor on HU + 1000.
+        gamma: Largest absolute log of the exponent on the windowed value.
+        noise_hu: Largest standard deviation of added noise.
+        filter: Probability each of a softer and of a sharper reconstruction kernel.
+        requantise: Probability of a coarser quantisation, as in scans kept as 8-bit images.
+        clip: Probability of clipping to another display window.
+    """
+
+    scale: tuple[float, float] = (0.75, 1.35)
+    rotation_degrees: float = 20.0
+    shift_pixels: int = 40
+    flip_x: float = 0.5
+    flip_y: float = 0.1
+    context_max_mm: float = 6.0
+    context_none: float = 0.1
+    slab: float = 0.25
+    slab_max_mm: float = 7.0
+    offset_hu: float = 20.0
+    contrast: tuple[float, float] = (0.92, 1.08)
+    gamma: float = 0.2
+    noise_hu: float = 45.0
+    filter: float = 0.2
+    requantise: float = 0.3
+    clip: float = 0.3
+
+
+@dataclass(frozen=True)
+class OptimisationConfig:
+    """How the weights are fitted.
+
+    Attributes:
+        steps: Optimiser steps of the whole run.
+        learning_rate: Peak rate of the newly initialised parts (AdamW).
+        encoder_rate_factor: The pretrained encoder's rate relative to it.
+        weight_decay: Decoupled weight decay of convolution kernels.
+        warmup_steps: Linear warm-up.
+        hold_share: Share of the steps before the cosine decay to zero begins.
+        ema_decay: Decay of the moving average of the weights, which is what is shipped.
+        max_gradient_norm: Gradients are scaled down to this norm.
+        checkpoint_seconds: Time between resumable checkpoints.
+        validate_every: Steps between validations.
+        seed: Seed of everything random.
+        precision: Lightning Fabric's name, for example ``"32-true"`` or ``"bf16-mixed"``.
+    """
+
+    steps: int = 3000
+    learning_rate: float = 1e-3
+    encoder_rate_factor: float = 0.3
+    weight_decay: float = 0.02
+    warmup_steps: int = 100
+    hold_share: float = 0.3
+    ema_decay: float = 0.998
+    max_gradient_norm: float = 2.0
+    checkpoint_seconds: float = 180.0
+    validate_every: int = 300
+    seed: int = 7
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One run: task, network, preprocessing, data, augmentation and optimisation.
+
+    Attributes:
+        name: Identifier of the model in the catalogue.
+        task: ``"infection"`` or ``"lungs"``.
+        model: The network.
+        recipe: The preprocessing that the weights will be shipped with.
+        card: What people must know, for the catalogue: ``licence``, ``training_data``,
+            ``citation``, ``intended_use`` and ``not_for``.
+    """
+
+    name: str
+    task: str
+    model: ModelConfig
+    recipe: SliceRecipe = field(default_factory=SliceRecipe)
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    card: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise _invalid(f"the task {self.task!r} is none of {', '.join(TASKS)}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """Read `to_dict`'s mapping; absent entries take their defaults.
+
+        Raises:
+            InputError: ``training-config-invalid`` for unknown or missing entries.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        absent = sorted({"name", "task", "model"} - set(values))
+        if unknown or absent:
+            raise _invalid(f"unknown entries {unknown}, missing entries {absent}")
+        return cls(
+            name=values["name"],
+            task=values["task"],
+            model=ModelConfig.from_dict(values["model"]),
+            recipe=SliceRecipe.from_dict(values.get("recipe", {})),
+            data=_section(DataConfig, values.get("data", {})),
+            augmentation=_section(AugmentationConfig, values.get("augmentation", {})),
+            optimisation=_section(OptimisationConfig, values.get("optimisation", {})),
+            card=dict(values.get("card", {})),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values, every default written out."""
+        return {
+            "name": self.name,
+            "task": self.task,
+            "model": self.model.to_dict(),
+            "recipe": self.recipe.to_dict(),
+            "data": _plain(self.data),
+            "augmentation": _plain(self.augmentation),
+            "optimisation": _plain(self.optimisation),
+            "card": dict(self.card),
+        }
+
+
+Section = TypeVar("Section", DataConfig, AugmentationConfig, OptimisationConfig)
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read a config file.
+
+    Raises:
+        InputError: ``training-config-invalid``.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _invalid(str(error)) from error
+    return TrainingConfig.from_dict(values)
+
+
+def _section(kind: type[Section], values: Mapping[str, Any]) -> Section:
+    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(kind)})
+    if unknown:
+        raise _invalid(f"{kind.__name__} has no {', '.join(unknown)}")
+    frozen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return kind(**frozen)
+
+
+def _plain(section: DataConfig | AugmentationConfig | OptimisationConfig) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(section)))
+    return values
+
+
+def _invalid(reason: str) -> InputError:
+    return InputError(
+        "training-config-invalid",
+        f"The training configuration can't be used: {reason}.",
+        "Compare it with the files in training/configs.",
+    )

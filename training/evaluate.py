@@ -1,0 +1,171 @@
+"""Measure models: ``python -m training.evaluate volumes|lungs --data DIR --json FILE``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from CovidLesionSegLib.engine.devices import resolve_device
+from CovidLesionSegLib.engine.models import (
+    DEFAULT_MODEL,
+    LUNG_MODEL,
+    open_infection_model,
+    open_lung_model,
+)
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.weights.locations import user_model_dir
+from CovidLesionSegLib.weights.store import WeightsStore, default_store
+
+from .config import DataConfig
+from .data.volumes import VolumeFiles, find_volumes, load_volume
+from .splits import VOLUMES, load_split
+from .volume_evaluation import Scores, infection_scores, lung_scores, summarise
+
+_LOG = logging.getLogger("training")
+
+
+def select_cases(data_dir: Path, split: str, keys: Sequence[str]) -> list[VolumeFiles]:
+    """Return the validation cases of a split, or the named cases.
+
+    Raises:
+        InputError: ``training-case-unknown``.
+    """
+    sources = [data_dir / source for source in DataConfig().sources]
+    found = {files.key: files for source in sources for files in find_volumes(source)}
+    wanted = list(keys) or list(load_split(split).validation)
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        raise InputError(
+            "training-case-unknown",
+            f"The data holds no case named {', '.join(missing)}.",
+            "Check the split and the data folder.",
+        )
+    return [found[key] for key in wanted]
+
+
+def patients_by_case() -> dict[str, str]:
+    """Return the patient of every case of the split file."""
+    patients = json.loads(VOLUMES.read_text(encoding="utf-8"))["patients"]
+    return {case: patient for patient, cases in patients.items() for case in cases}
+
+
+def evaluate(
+    task: str, files: Sequence[VolumeFiles], store: WeightsStore, model_id: str, device: str
+) -> tuple[dict[str, Scores], dict[str, str]]:
+    """Score cases one by one.
+
+    Args:
+        task: ``"volumes"`` (lesions) or ``"lungs"``.
+        files: The cases.
+        store: Where the models are.
+        model_id: Infection model; not used for lungs.
+        device: Torch device.
+
+    Returns:
+        Scores by case and variant, and the digest of every weight file used.
+    """
+    lung_model = open_lung_model(device, store)
+    digests = {lung_model.id: lung_model.sha256}
+    cases: dict[str, Scores] = {}
+    model = None
+    if task == "volumes":
+        model = open_infection_model(model_id, None, device, store)
+        digests[model.id] = model.sha256
+    for entry in files:
+        volume = load_volume(entry)
+        cases[entry.key] = (
+            lung_scores(volume, lung_model)
+            if model is None
+            else infection_scores(volume, model, lung_model)
+        )
+        _LOG.info("%s: %s", entry.key, _brief(cases[entry.key]))
+    return {key: scores for key, scores in cases.items() if scores}, digests
+
+
+def print_table(cases: Mapping[str, Scores], summary: Mapping[str, Any]) -> None:
+    """Print the scores of every case and variant."""
+    for variant, figures in summary.items():
+        table = Table("case", *figures, title=variant)
+        for key, scores in cases.items():
+            table.add_row(key, *(f"{scores[variant][name]:.3f}" for name in figures))
+        means = (_interval_text(figures[name]) for name in figures)
+        table.add_row("mean [95% interval]", *means, end_section=True)
+        Console().print(table)
+
+
+def _interval_text(figure: Mapping[str, float | None]) -> str:
+    if figure["mean"] is None:
+        return "-"
+    return f"{figure['mean']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def _brief(scores: Scores) -> dict[str, float]:
+    return {variant: round(values["dice"], 3) for variant, values in scores.items()}
+
+
+def _json_ready(cases: Mapping[str, Scores]) -> dict[str, Any]:
+    """Replace NaN by null, which JSON knows."""
+    return {
+        key: {
+            variant: {n: None if math.isnan(v) else round(v, 5) for n, v in values.items()}
+            for variant, values in scores.items()
+        }
+        for key, scores in cases.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, measure, print a table and write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser.add_argument("task", choices=("volumes", "lungs"))
+    parser.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
+    parser.add_argument("--json", type=Path, help="where to write every score")
+    parser.add_argument("--models", type=Path, help="folder with models.json; default: bundled")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="id of the infection model")
+    parser.add_argument("--split", default="bundled", help="whose validation cases")
+    parser.add_argument("--cases", nargs="*", default=(), help="these cases instead")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    store = default_store()
+    if options.models is not None:
+        store = WeightsStore(options.models, user_model_dir())
+    try:
+        files = select_cases(options.data, options.split, options.cases)
+        device = resolve_device(options.device)
+        cases, digests = evaluate(options.task, files, store, options.model, device)
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    summary = summarise(cases, patients_by_case())
+    print_table(cases, summary)
+    if options.json is not None:
+        used = LUNG_MODEL if options.task == "lungs" else options.model
+        report = {
+            "command": f"python -m training.evaluate {options.task} --split {options.split}",
+            "model": used,
+            "weights_sha256": digests,
+            "cases": _json_ready(cases),
+            "summary": summary,
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Turn a run into a model of the catalogue: ``python -m training.export_weights RUN --data DIR``.
+
+The averaged weights are stored as fp16 safetensors with their whole description inside.
+Temperature and threshold of an infection model are chosen on the validation patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.logging import RichHandler
+
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.nets.family import SegmentationModel
+from CovidLesionSegLib.nets.registry import create_from_config, resolve_config
+from CovidLesionSegLib.weights.catalogue import (
+    CatalogueEntry,
+    format_catalogue,
+    read_catalogue,
+)
+from CovidLesionSegLib.weights.packing import pack_model
+
+from .calibration import Calibration, calibrate, collect
+from .config import TrainingConfig, load_config
+from .data.store import StoredCase, open_store
+from .run_folder import RunFolder
+from .splits import Split, load_split
+
+_LOG = logging.getLogger("training")
+RESOURCES = Path(__file__).resolve().parents[1] / "CovidLesionSeg" / "Resources"
+
+
+def load_average(run: RunFolder, config: TrainingConfig) -> tuple[SegmentationModel, int]:
+    """Return the averaged network of a run's checkpoint and the step it is from.
+
+    Weights are rounded to fp16 here, so that whatever is measured is what is shipped.
+
+    Raises:
+        InputError: ``training-run-empty``.
+    """
+    if not run.checkpoint.exists():
+        raise InputError(
+            "training-run-empty",
+            f"The run {run.path.name!r} has no checkpoint yet.",
+            "Train first.",
+        )
+    content = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
+    model = create_from_config(config.model)
+    model.load_state_dict(content["average"])
+    return model.half().float().eval(), int(content["step"])
+
+
+def split_text(split: Split) -> str:
+    """Describe a split in a sentence."""
+    return (
+        f"By patient, split {split.name!r}: trained on {', '.join(split.training)}; "
+        f"validation (temperature, threshold and the scores here): {', '.join(split.validation)}."
+    )
+
+
+def export(
+    run: RunFolder, cases: Sequence[StoredCase], version: str
+) -> tuple[CatalogueEntry, bytes]:
+    """Make catalogue entry and weights file of a run.
+
+    Scores are left out: they are measured on the file, so they can't be part of it. See
+    `with_scores`.
+
+    Args:
+        run: The run folder.
+        cases: Validation cases, for the calibration of an infection model.
+        version: Version of the weights.
+    """
+    config = load_config(run.config)
+    model, step = load_average(run, config)
+    calibration = _calibrated(model, config, cases)
+    network = resolve_config(config.model).to_dict()
+    description: dict[str, Any] = {
+        "id": config.name,
+        "version": version,
+        "task": config.task,
+        **network,
+        "recipe": config.recipe.to_dict(),
+        "dtype": "float16",
+        "threshold": calibration.threshold,
+        "temperature": calibration.temperature,
+        **config.card,
+        "split": split_text(load_split(config.data.split)),
+        "source": {"steps": step, "config": f"training/configs/{config.name}.json"},
+    }
+    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+    return pack_model(description, tensors)
+
+
+def with_scores(entry: CatalogueEntry, report: Mapping[str, Any]) -> CatalogueEntry:
+    """Return the entry with what `training.evaluate` measured.
+
+    Raises:
+        InputError: ``scores-of-other-weights`` if the report is about another file.
+    """
+    if report["weights_sha256"].get(entry.id) != entry.sha256:
+        raise InputError(
+            "scores-of-other-weights",
+            f"The report holds scores of other weights than those of {entry.id!r}.",
+            "Run training.evaluate on the exported file.",
+        )
+    scores = {"command": report["command"], **report["summary"]}
+    return replace(entry, card=replace(entry.card, scores=scores))
+
+
+def _calibrated(
+    model: SegmentationModel, config: TrainingConfig, cases: Sequence[StoredCase]
+) -> Calibration:
+    if config.task != "infection":
+        return Calibration(1.0, 0.5, {})
+    calibration = calibrate(collect(model, cases, config.recipe, torch.device("cpu")))
+    _LOG.info("Calibration: %s", calibration)
+    return calibration
+
+
+def install(entry: CatalogueEntry, data: bytes, folder: Path) -> Path:
+    """Write a model into a folder with a catalogue, in place of one with the same id.
+
+    Returns:
+        The weights file.
+    """
+    catalogue = folder / "models.json"
+    entries = read_catalogue(catalogue) if catalogue.exists() else ()
+    weights = folder / "Weights" / entry.file
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.write_bytes(data)
+    others = [other for other in entries if other.id != entry.id]
+    ordered = tuple(sorted([*others, entry], key=lambda item: item.id))
+    catalogue.write_text(format_catalogue(ordered), encoding="utf-8")
+    return weights
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(prog="python -m training.export_weights", description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
+    parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
+    parser.add_argument("--out", type=Path, default=RESOURCES, help="folder with models.json")
+    parser.add_argument("--version", default="1", help="version of the weights")
+    parser.add_argument("--scores", type=Path, help="report of training.evaluate (JSON)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    try:
+        run = RunFolder(options.run)
+        config = load_config(run.config)
+        cases = _validation_cases(config, options.data, options.cache)
+        entry, data = export(run, cases, options.version)
+        if options.scores is not None:
+            entry = with_scores(entry, json.loads(options.scores.read_text(encoding="utf-8")))
+        path = install(entry, data, options.out)
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    _LOG.info("%s: %d bytes, sha256 %s", path, entry.bytes, entry.sha256)
+    return 0
+
+
+def _validation_cases(config: TrainingConfig, data_dir: Path, cache_dir: Path) -> list[StoredCase]:
+    if config.task != "infection":
+        return []
+    split = load_split(config.data.split)
+    return open_store(data_dir, config.data.sources, config.recipe, cache_dir, split.validation)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""One training loop for every slice model, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from CovidLesionSegLib.nets.encoders import lite0_weights_path, load_imagenet_weights
+from CovidLesionSegLib.nets.outputs import ModelOutput
+from CovidLesionSegLib.nets.registry import create_from_config
+
+from .augmentation import BatchAugmenter
+from .config import OptimisationConfig, TrainingConfig
+from .data.sampling import SliceSampler
+from .data.store import StoredCase
+from .ema import WeightAverage
+from .run_folder import RunFolder
+from .tasks import Task
+
+_LOG = logging.getLogger(__name__)
+_LOG_EVERY = 20
+_ENCODER_PREFIX = "encoder."
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes during a run; what a checkpoint holds.
+
+    Attributes:
+        model: The network, as set up by Fabric.
+        optimiser: AdamW.
+        average: Moving average of the weights.
+        step: Steps done.
+    """
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: WeightAverage
+    step: int = 0
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """Return the mapping that Fabric saves and loads in place."""
+        return {
+            "model": self.model,
+            "optimiser": self.optimiser,
+            "average": self.average.module,
+            "step": self.step,
+        }
+
+
+def learning_rate_factor(step: int, config: OptimisationConfig) -> float:
+    """Return the share of the peak rate at a step: warm-up, plateau, cosine to zero."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    decay_start = max(config.warmup_steps, round(config.hold_share * config.steps))
+    if step < decay_start:
+        return 1.0
+    progress = (step - decay_start) / max(1, config.steps - decay_start)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def initial_state(config: TrainingConfig, fabric: Fabric, pretrained: bool = True) -> TrainingState:
+    """Build network and optimiser.
+
+    Args:
+        config: The run.
+        fabric: Device and precision.
+        pretrained: Whether the encoder starts from its public ImageNet weights.
+    """
+    fabric.seed_everything(config.optimisation.seed, verbose=False)
+    model = create_from_config(config.model)
+    if pretrained:
+        encoder: Any = model.encoder
+        load_imagenet_weights(encoder, lite0_weights_path())
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(model, config.optimisation.ema_decay)
+    average.module.to(fabric.device)
+    groups = parameter_groups(model, config.optimisation)
+    prepared, optimiser = fabric.setup(
+        model, torch.optim.AdamW(groups, lr=config.optimisation.learning_rate)
+    )
+    return TrainingState(prepared, optimiser, average)
+
+
+def parameter_groups(model: nn.Module, config: OptimisationConfig) -> list[dict[str, Any]]:
+    """Group parameters: a lower rate for the encoder, weight decay on kernels only."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        key = (name.startswith(_ENCODER_PREFIX), parameter.ndim > 1)
+        groups.setdefault(key, []).append(parameter)
+    result = []
+    for (encoder, kernel), parameters in sorted(groups.items(), key=lambda item: item[0]):
+        peak = config.learning_rate * (config.encoder_rate_factor if encoder else 1.0)
+        decay = config.weight_decay if kernel else 0.0
+        result.append({"params": parameters, "lr": peak, "peak_rate": peak, "weight_decay": decay})
+    return result
+
+
+class Trainer:
+    """Runs a config to its last step; a killed run goes on at its last checkpoint.
+
+    Args:
+        config: The run.
+        task: Loss and validation.
+        training: Training cases.
+        validation: Validation cases.
+        run: Where results go.
+        fabric: Device, precision and processes.
+        pretrained: Whether the encoder starts from ImageNet weights.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        task: Task,
+        training: Sequence[StoredCase],
+        validation: Sequence[StoredCase],
+        run: RunFolder,
+        fabric: Fabric,
+        pretrained: bool = True,
+    ) -> None:
+        self._config = config
+        self._task = task
+        self._validation = validation
+        self._run = run
+        self._fabric = fabric
+        self._sampler = SliceSampler(
+            training,
+            config.task,
+            config.data,
+            config.augmentation,
+            config.optimisation.seed,
+            fabric.global_rank,
+        )
+        self._augment = BatchAugmenter(
+            config.augmentation,
+            config.recipe,
+            config.data.crop_size,
+            swap_sides=config.task == "lungs",
+        )
+        self.state = initial_state(config, fabric, pretrained)
+        if run.checkpoint.exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        content = self.state.to_checkpoint()
+        self._fabric.load(self._run.checkpoint, content)
+        self.state.step = int(content["step"])
+        if self._fabric.is_global_zero:
+            self._run.truncate(self.state.step)
+        _LOG.info("Resumed at step %d", self.state.step)
+
+    def run(self, should_stop: Callable[[int], bool] | None = None) -> bool:
+        """Train up to the last step, or until told to stop; a checkpoint is left either way.
+
+        Args:
+            should_stop: Called after every step with the number of steps done.
+
+        Returns:
+            Whether the last step was reached.
+        """
+        optimisation = self._config.optimisation
+        saved = started = time.monotonic()
+        losses: list[float] = []
+        while self.state.step < optimisation.steps:
+            losses.append(self._step())
+            step = self.state.step
+            last = step == optimisation.steps
+            if step % _LOG_EVERY == 0 or last:
+                seconds = (time.monotonic() - started) / len(losses)
+                self._log_step(float(np.mean(losses)), seconds)
+            if step % optimisation.validate_every == 0 or last:
+                self._validate()
+            if step % _LOG_EVERY == 0:
+                losses, started = [], time.monotonic()
+            if time.monotonic() - saved > optimisation.checkpoint_seconds:
+                self.save()
+                saved = time.monotonic()
+            if should_stop is not None and should_stop(step) and not last:
+                break
+        self.save()
+        return self.state.step >= optimisation.steps
+
+    def save(self) -> None:
+        """Write the checkpoint; a kill during writing leaves the old one."""
+        partial = self._run.checkpoint.with_suffix(".partial")
+        self._fabric.save(partial, self.state.to_checkpoint())
+        if self._fabric.is_global_zero:
+            partial.replace(self._run.checkpoint)
+        self._fabric.barrier()
+
+    def _step(self) -> float:
+        state, optimisation = self.state, self._config.optimisation
+        factor = learning_rate_factor(state.step, optimisation)
+        for group in state.optimiser.param_groups:
+            group["lr"] = group["peak_rate"] * factor
+        # Seeding per step makes dropout, too, a function of the step alone.
+        torch.manual_seed(optimisation.seed * 1_000_003 + state.step)
+        rng = self._sampler.generator(state.step)
+        batch = self._sampler.draw(state.step)
+        images, labels = self._augment(batch, rng, self._fabric.device)
+        state.model.train()
+        output: ModelOutput = state.model(images.to(memory_format=torch.channels_last))
+        loss: Tensor = self._task.loss(output, labels)
+        self._fabric.backward(loss)
+        self._fabric.clip_gradients(
+            state.model, state.optimiser, max_norm=optimisation.max_gradient_norm
+        )
+        state.optimiser.step()
+        state.optimiser.zero_grad(set_to_none=True)
+        state.step += 1
+        state.average.update(_unwrapped(state.model), state.step)
+        return float(loss.detach())
+
+    def _log_step(self, loss: float, seconds: float) -> None:
+        if self._fabric.is_global_zero:
+            rate = self.state.optimiser.param_groups[-1]["lr"]
+            row = {"step": self.state.step, "loss": loss, "rate": rate, "seconds": seconds}
+            self._run.append("training", row)
+            self._fabric.log_dict(row, step=self.state.step)
+
+    def _validate(self) -> None:
+        if self._fabric.is_global_zero and self._validation:
+            scores = self._task.validate(
+                self.state.average.module, self._validation, self._fabric.device
+            )
+            row = {"mean": float(np.mean(list(scores.values()))), **scores}
+            self._run.append("validation", {"step": self.state.step, **row})
+            self._fabric.log_dict(
+                {f"validation/{k}": v for k, v in row.items()}, step=self.state.step
+            )
+            self._run.draw_curves()
+            _LOG.info("Step %d: %s", self.state.step, {k: round(v, 3) for k, v in row.items()})
+        self._fabric.barrier()
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    inner = getattr(model, "module", model)
+    return inner if isinstance(inner, nn.Module) else model

@@ -1,0 +1,140 @@
+"""The folder that a training run leaves behind: config, versions, logs, curves, checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.version import __version__
+
+from .config import TrainingConfig
+from .data.store import StoredCase
+from .splits import Split
+
+_PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "lightning-fabric", "monai")
+
+
+class RunFolder:
+    """Paths and writers of one run.
+
+    Args:
+        path: The folder; made if absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """State to resume from."""
+        return self.path / "last.ckpt"
+
+    @property
+    def config(self) -> Path:
+        """The run's config with every default written out."""
+        return self.path / "config.json"
+
+    def open(self, config: TrainingConfig, split: Split, cases: Sequence[StoredCase]) -> None:
+        """Write config and provenance of a new run, or check that a run is being continued.
+
+        Only the number of steps and logging intervals may differ between the parts of one run.
+
+        Raises:
+            InputError: ``training-run-differs``.
+        """
+        values = config.to_dict()
+        if self.checkpoint.exists() and self.config.exists():
+            stored = json.loads(self.config.read_text(encoding="utf-8"))
+            if _identity(stored) != _identity(values):
+                raise InputError(
+                    "training-run-differs",
+                    f"The run {self.path.name!r} was started with another configuration.",
+                    "Choose another output folder.",
+                )
+        self.config.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        provenance = {
+            "code": _code_version(),
+            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "training": list(split.training),
+            "validation": list(split.validation),
+            "data_sha256": {case.key: case.digest for case in cases},
+        }
+        (self.path / "provenance.json").write_text(
+            json.dumps(provenance, indent=1) + "\n", encoding="utf-8"
+        )
+
+    def append(self, table: str, row: Mapping[str, float]) -> None:
+        """Append a row to ``<table>.csv``; the first row makes the header."""
+        path = self.path / f"{table}.csv"
+        fresh = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(row))
+            if fresh:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.6g}" for k, v in row.items()})
+
+    def truncate(self, step: int) -> None:
+        """Drop rows after ``step``: a resumed run writes them again."""
+        for path in self.path.glob("*.csv"):
+            with path.open(newline="", encoding="utf-8") as stream:
+                rows = [row for row in csv.DictReader(stream) if float(row["step"]) <= step]
+            path.unlink()
+            for row in rows:
+                self.append(path.stem, {k: float(v) for k, v in row.items()})
+
+    def read(self, table: str) -> list[dict[str, float]]:
+        """Return the rows of ``<table>.csv``, none if it does not exist."""
+        path = self.path / f"{table}.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+    def draw_curves(self) -> None:
+        """Draw loss and validation scores to ``curves.png``."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
+        training, validation = self.read("training"), self.read("validation")
+        left.plot([row["step"] for row in training], [row["loss"] for row in training])
+        left.set(xlabel="step", ylabel="training loss", yscale="log")
+        for name in validation[0] if validation else ():
+            if name != "step":
+                style = {"linewidth": 3, "color": "black"} if name == "mean" else {"alpha": 0.6}
+                values = [row[name] for row in validation]
+                right.plot([row["step"] for row in validation], values, label=name, **style)
+        right.set(xlabel="step", ylabel="validation Dice", ylim=(0, 1))
+        right.legend(fontsize="small")
+        figure.savefig(self.path / "curves.png", dpi=100)
+
+
+def _identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    free = ("steps", "checkpoint_seconds", "validate_every")
+    optimisation = {k: v for k, v in values["optimisation"].items() if k not in free}
+    shown = {k: v for k, v in values.items() if k != "card"}
+    return {**shown, "optimisation": optimisation}
+
+
+def _code_version() -> str:
+    """Return package version and, in a checkout, the commit with a mark for local changes."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__}+{described}"

@@ -1,0 +1,101 @@
+"""Train a model: ``python -m training.train CONFIG.json --data DIR --out RUN``.
+
+Starting the same command again continues the run at its last checkpoint. Several processes
+(``torchrun``) and devices are Lightning Fabric's business.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from CovidLesionSegLib.errors import CovidLesionSegError
+
+from .config import TrainingConfig, load_config
+from .data.store import open_store
+from .loop import Trainer
+from .run_folder import RunFolder
+from .splits import load_split
+from .tasks import create_task
+
+_LOG = logging.getLogger("training")
+
+
+def train(config: TrainingConfig, data_dir: Path, cache_dir: Path, out: Path, devices: str) -> bool:
+    """Run or continue one training.
+
+    The signals that ask a process to end lead to a checkpoint first.
+
+    Args:
+        config: The run.
+        data_dir: Folder with the development data.
+        cache_dir: Folder of the prepared slices.
+        out: Run folder.
+        devices: Fabric's accelerator: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Returns:
+        Whether the run is complete.
+    """
+    split = load_split(config.data.split)
+    keys = (*split.training, *split.validation)
+    cases = open_store(data_dir, config.data.sources, config.recipe, cache_dir, keys)
+    training = [case for case in cases if case.key in split.training]
+    validation = [case for case in cases if case.key in split.validation]
+    run = RunFolder(out)
+    run.open(config, split, cases)
+    fabric = Fabric(
+        accelerator=devices,
+        precision=config.optimisation.precision,  # type: ignore[arg-type]
+        loggers=TensorBoardLogger(out, name="tensorboard", version=""),
+    )
+    fabric.launch()
+    trainer = Trainer(config, create_task(config), training, validation, run, fabric)
+    told_to_stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    columns = (TextColumn(config.name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("", total=config.optimisation.steps, completed=trainer.state.step)
+
+        def should_stop(step: int) -> bool:
+            progress.update(bar, completed=step)
+            return told_to_stop.is_set()
+
+        return trainer.run(should_stop)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    parser.add_argument("config", type=Path, help="JSON file, see training/configs")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
+    parser.add_argument("--devices", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        config = load_config(options.config)
+        complete = train(config, options.data, options.cache, options.out, options.devices)
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    return 0 if complete else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
