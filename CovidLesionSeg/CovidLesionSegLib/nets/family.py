@@ -136,3 +136,17 @@ def require(condition: bool, option: str, rule: str) -> None:
 def require_choice(option: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ``InputError("model-option-invalid")`` unless ``value`` is one of ``choices``."""
     require(value in choices, option, f"must be one of: {', '.join(map(str, choices))}")
+
+
+def require_widths(option: str, widths: tuple[object, ...], least: int, most: int) -> None:
+    """Raise ``InputError("model-option-invalid")`` unless ``widths`` are channel counts.
+
+    Args:
+        option: Name of the option.
+        widths: Its value.
+        least: Smallest number of entries.
+        most: Largest number of entries.
+    """
+    positive = all(isinstance(width, int) and width > 0 for width in widths)
+    number = str(least) if least == most else f"{least} to {most}"
+    require(positive and least <= len(widths) <= most, option, f"needs {number} positive numbers")

@@ -35,11 +35,14 @@ def fold_batch_norm(model: Model) -> Model:
 
 
 def _fold(conv: nn.Conv2d | nn.Conv3d, norm: _BatchNorm) -> None:
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("a normalisation without running statistics can't be folded")
     weight, bias = fuse_conv_bn_weights(
         conv.weight,
         conv.bias,
-        norm.running_mean,
-        norm.running_var,
+        mean,
+        variance,
         norm.eps,
         norm.weight,
         norm.bias,

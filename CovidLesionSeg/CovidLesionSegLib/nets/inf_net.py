@@ -23,7 +23,7 @@ from .blocks import (
 )
 from .config import InputContract, ModelConfig
 from .encoders import create_encoder
-from .family import Family, FamilyOptions, SegmentationModel, require
+from .family import Family, FamilyOptions, SegmentationModel, require, require_widths
 from .inf_net_heads import EdgeRefinement, PartialDecoder, ReverseAttention
 from .official_inf_net import inf_net_formats
 from .outputs import ModelOutput
@@ -53,11 +53,7 @@ class InfNetOptions(FamilyOptions):
         require(self.width > 0, "width", "must be positive")
         require(self.edge_width > 0, "edge_width", "must be positive")
         require(self.edge_refine_width >= 0, "edge_refine_width", "must not be negative")
-        require(
-            3 <= len(self.refine_widths) <= 5 and all(width > 0 for width in self.refine_widths),
-            "refine_widths",
-            "needs three to five positive widths",
-        )
+        require_widths("refine_widths", self.refine_widths, 3, 5)
 
 
 class InfNet(SegmentationModel):

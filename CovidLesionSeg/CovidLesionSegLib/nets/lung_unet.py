@@ -14,7 +14,7 @@ from torch import Tensor
 from .blocks import CT_CHANNELS, CT_MEAN, CT_STD, resize
 from .config import InputContract, ModelConfig
 from .encoders import create_encoder
-from .family import Family, FamilyOptions, SegmentationModel, require
+from .family import Family, FamilyOptions, SegmentationModel, require_widths
 from .outputs import ModelOutput
 from .unet import SkipDecoder
 
@@ -32,11 +32,7 @@ class LungUNetOptions(FamilyOptions):
     widths: tuple[int, ...] = (48, 32, 16)
 
     def __post_init__(self) -> None:
-        require(
-            len(self.widths) == 3 and all(width > 0 for width in self.widths),
-            "widths",
-            "needs three positive widths",
-        )
+        require_widths("widths", self.widths, 3, 3)
 
 
 class LungUNet(SegmentationModel):

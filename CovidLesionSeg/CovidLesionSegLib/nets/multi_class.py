@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .blocks import CT_CHANNELS, CT_MEAN, CT_STD, IMAGENET_MEAN, IMAGENET_STD, double, resize
 from .config import InputContract, ModelConfig
 from .encoders import create_encoder
-from .family import Family, FamilyOptions, SegmentationModel, require
+from .family import Family, FamilyOptions, SegmentationModel, require_widths
 from .official import OfficialFormat
 from .outputs import ModelOutput
 from .unet import SkipDecoder
@@ -36,11 +36,7 @@ class MultiClassOptions(FamilyOptions):
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
 
     def __post_init__(self) -> None:
-        require(
-            len(self.widths) >= 2 and all(width > 0 for width in self.widths),
-            "widths",
-            "needs two or more positive widths",
-        )
+        require_widths("widths", self.widths, 4, 5)
 
 
 def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -60,6 +56,7 @@ class MultiClassUNet(SegmentationModel):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         widths = _options(config).widths
+        require_widths("widths", widths, 5, 5)
         self.encoder = nn.ModuleList(
             _double_conv(inputs, outputs)
             for inputs, outputs in zip((_INPUT_CHANNELS, *widths), widths, strict=False)
@@ -95,7 +92,7 @@ class MultiClassLite(SegmentationModel):
         super().__init__(config)
         self.encoder = create_encoder(str(config.encoder), input_channels=_INPUT_CHANNELS)
         widths = _options(config).widths
-        require(len(widths) == len(self.encoder.channels) - 1, "widths", "needs four widths")
+        require_widths("widths", widths, 4, 4)
         self.decoder = SkipDecoder(self.encoder.channels, widths, len(CLASSES))
 
     def forward(self, images: Tensor) -> ModelOutput:

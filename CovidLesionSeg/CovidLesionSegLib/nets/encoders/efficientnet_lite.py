@@ -57,7 +57,8 @@ class _SamePadConv(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         weight = self.weight if self.stride == (1, 1) else F.pad(self.weight, (1, 0, 1, 0))
-        return self._conv_forward(features, weight, self.bias)
+        convolved: Tensor = self._conv_forward(features, weight, self.bias)
+        return convolved
 
 
 class _InvertedResidual(nn.Module):
