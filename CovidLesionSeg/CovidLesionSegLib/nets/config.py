@@ -50,7 +50,7 @@ class ModelConfig:
         object.__setattr__(self, "options", options)
 
     def __hash__(self) -> int:
-        return hash((self.family, self.scale, self.encoder, tuple(sorted(self.options))))
+        return hash((self.family, self.scale, self.encoder, frozenset(self.options.items())))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values; ``from_dict`` is the inverse."""
