@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 
 from CovidLesionSegLib.errors import InputError
 
-from .dicom_pixels import read_slices
+from .dicom_pixels import quiet_pydicom, read_slices
 from .dicom_stack import SliceHeader, choose_stack
 from .guards import check_header, checked_volume
 from .refusals import forbidden, rescale_missing
@@ -164,8 +163,7 @@ def _add_file(path: Path, found: _Findings) -> None:
         found.other_files += 1
         return
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about values that don't conform to the standard
+        with quiet_pydicom():
             dataset = dcmread(
                 path, stop_before_pixels=True, force=not has_magic, specific_tags=_HEADER_TAGS
             )

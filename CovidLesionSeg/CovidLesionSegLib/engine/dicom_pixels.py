@@ -7,6 +7,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ from .refusals import damaged
 log = logging.getLogger(__name__)
 
 AIR_HU = -1024
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep warnings about values that don't conform to the standard off stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_slices(headers: Iterable[SliceHeader]) -> Iterator[NDArray[np.int16]]:
@@ -54,7 +63,8 @@ def _pydicom_decodes(transfer_syntax: str) -> bool:
     from pydicom.uid import UID
 
     try:
-        return bool(get_decoder(UID(transfer_syntax)).is_available)
+        with quiet_pydicom():
+            return bool(get_decoder(UID(transfer_syntax)).is_available)
     except NotImplementedError:
         return False
 
@@ -65,8 +75,7 @@ def _stored_values(path: Path, slices: Sequence[SliceHeader]) -> list[NDArray[An
     from pydicom.uid import UID
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about values that don't conform to the standard
+        with quiet_pydicom():
             dataset = dcmread(path, force=True)
             dataset.file_meta.TransferSyntaxUID = UID(slices[0].transfer_syntax)
             frames = [header.frame or 0 for header in slices]

@@ -24,8 +24,9 @@ _SAME_POSITION_MM = 0.01
 _SAME_DIRECTION = 2e-3
 _GAP_STEPS = 1.5
 _EVEN, _UNEVEN = 0.05, 0.2
-_ROUNDED_POSITION_MM = 0.06
-"""Positions written with one decimal are off by up to 0.05 mm; that is not uneven."""
+_ROUNDED_POSITION_MM = 0.11
+"""Positions written with one decimal are off by up to 0.05 mm, and so is the even grid
+between the first and the last of them; that is not uneven."""
 _CONTIGUOUS_STEPS = 1.5
 _AXIAL_COSINE = 0.7
 _MAIN_EXTENT = 0.8
@@ -266,7 +267,7 @@ def _check_evenness(positions_mm: NDArray[np.float64], step_mm: NDArray[np.float
     even = positions_mm[0] + np.arange(len(positions_mm))[:, None] * step_mm
     deviation = float(np.linalg.norm(positions_mm - even, axis=1).max())
     step = float(np.linalg.norm(step_mm))
-    if deviation > _UNEVEN * step:
+    if deviation > max(_UNEVEN * step, _ROUNDED_POSITION_MM):
         raise InputError(
             "input-slice-spacing",
             f"The slices are unevenly spaced: some lie {deviation:.1f} mm away from an even "

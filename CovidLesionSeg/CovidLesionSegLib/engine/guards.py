@@ -91,9 +91,9 @@ AXIAL_EXTENT_MM = (5.0, 2500.0)
 THICK_SLICES_MM = 8.0
 MAX_SHEAR_DEG = 0.2
 """Over 300 mm of lung, 0.2 degrees shift the last slice by 1 mm."""
+MAX_ORIGIN_MM = 1e6
 OBLIQUE_DEG = 20.0
 MAX_PIXEL_ASPECT = 1.25
-
 
 FLAG_TEXT = {
     "thick-slices": "The slices are more than 8 mm apart; small lesions can be missed.",
@@ -213,6 +213,8 @@ def check_affine(affine_lps: Affine) -> tuple[float, float, float]:
     """
     if affine_lps.shape != (4, 4) or not np.isfinite(affine_lps).all():
         raise disoriented("it is not made of numbers")
+    if np.abs(affine_lps[:3, 3]).max() > MAX_ORIGIN_MM:
+        raise disoriented("the origin is kilometres away")
     columns = affine_lps[:3, :3]
     with np.errstate(over="ignore"):
         edges = np.linalg.norm(columns, axis=0)

@@ -255,4 +255,5 @@ def _read_metaimage(path: Path) -> FileHeader:
         orientation_known=any(
             key in fields for key in ("transformmatrix", "rotation", "orientation")
         ),
+        compressed_bytes=int(fields.get("compresseddatasize", "0")) if compressed else 0,
     )

@@ -40,6 +40,7 @@ class FileHeader:
         encoding: ``"raw"``, ``"gzip"``, ``"zlib"`` or ``"other"``; text counts as raw with
             the least number of bytes it can have.
         orientation_known: Whether the file states where left, front and top are.
+        compressed_bytes: Size of the compressed voxels in the file, where it is stated.
     """
 
     source: str
@@ -48,6 +49,7 @@ class FileHeader:
     voxel_bytes: int | None
     encoding: str
     orientation_known: bool
+    compressed_bytes: int = 0
 
 
 def check_voxel_count(counts: Sequence[int]) -> int:
@@ -106,6 +108,8 @@ def check_payload(header: FileHeader) -> None:
         complete = size >= header.data_offset + header.voxel_bytes
     elif header.source == "nifti":
         complete = _inflates_to(path, 0, header.data_offset + header.voxel_bytes)
+    elif size < header.data_offset + header.compressed_bytes:
+        complete = False
     else:
         complete = _inflates_to(path, header.data_offset, header.voxel_bytes)
     if not complete:

@@ -122,15 +122,15 @@ def _display_name(path: Path) -> str:
 def _read_file(path: Path, kind: str) -> CtVolume:
     import SimpleITK as sitk  # noqa: N813
 
-    header = read_header(path, kind)
     try:
+        header = read_header(path, kind)
         with _quiet_itk():
             reader = _image_reader(path, kind)
             size, affine = _grid(reader)
             check_header(size[::-1], affine, _components(reader))
             check_payload(header)
             image = reader.Execute()
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         raise _translated(error, path) from error
     array = sitk.GetArrayFromImage(image)
     del image  # the array is a copy; holding both would double the memory
@@ -196,8 +196,10 @@ def _components(reader: sitk.ImageFileReader) -> int:
 
 
 def _translated(error: Exception, path: Path) -> InputError:
-    """Return our refusal for an exception of SimpleITK; its own text goes to the log."""
-    log.debug("SimpleITK refused %s: %s", path.name, error)
+    """Return our refusal for an exception while reading; its own text goes to the log."""
+    log.debug("%s can't be read: %s", path.name, error)
+    if isinstance(error, PermissionError):
+        return forbidden(path)
     text = str(error)
     if "orthonormal" in text or "determinant" in text:
         return sheared()

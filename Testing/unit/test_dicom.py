@@ -1,0 +1,474 @@
+"""DICOM series as they arrive: unsorted, mixed, damaged, compressed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
+
+from CovidLesionSegLib.engine.readers import read_ct
+from CovidLesionSegLib.errors import InputError
+from Testing.support.dicom_series import Series
+from Testing.support.synthetic_ct import chest_hu
+
+
+def refused(path: Path) -> InputError:
+    with pytest.raises(InputError) as caught:
+        read_ct(path)
+    assert caught.value.exit_code == 2
+    assert caught.value.message
+    assert caught.value.hint
+    return caught.value
+
+
+def shift(dataset: Dataset, axis: int, millimetres: float) -> None:
+    position = list(dataset.ImagePositionPatient)
+    position[axis] += millimetres
+    dataset.ImagePositionPatient = position
+
+
+def set_hu(dataset: Dataset, hu: np.ndarray, slope: float, intercept: float) -> None:
+    dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+    dataset.PixelData = np.rint((hu - intercept) / slope).astype("<u2").tobytes()
+
+
+def test_sorted_by_position_whatever_the_file_order(tmp_path: Path) -> None:
+    series = Series()
+    count = len(series.hu)
+    orders = {
+        "forward": list(range(count)),
+        "reversed": list(range(count))[::-1],
+        "shuffled": list(np.random.default_rng(1).permutation(count)),
+    }
+    digests = set()
+    for name, order in orders.items():
+        ct = read_ct(series.write(tmp_path / name, order))
+        np.testing.assert_array_equal(ct.hu, series.hu)
+        digests.add(ct.digest())
+    assert len(digests) == 1
+
+
+def test_geometry_and_provenance(tmp_path: Path) -> None:
+    series = Series()
+    ct = read_ct(series.write(tmp_path))
+    np.testing.assert_allclose(ct.affine_lps, ct.input_affine_lps)
+    np.testing.assert_allclose(np.diag(ct.affine_lps), [6.0, 6.5, 5.0, 1.0])
+    np.testing.assert_allclose(ct.affine_lps[:3, 3], series.origin_mm)
+    assert ct.flags == ()
+    assert ct.provenance.source == "dicom"
+    assert ct.provenance.name == "DICOM series"
+    assert ct.provenance.series_instance_uid == series.datasets[0].SeriesInstanceUID
+    assert len(ct.provenance.files) == len(series.hu)
+    assert all(Path(name).is_file() for name in ct.provenance.files)
+
+
+def test_one_file_stands_for_its_series(tmp_path: Path) -> None:
+    series = Series()
+    series.write(tmp_path)
+    Series(hu=chest_hu(seed=3)[:9], tags={"SeriesNumber": 7}).write(tmp_path, prefix="OTHER")
+    ct = read_ct(tmp_path / "OTHER0004.dcm")
+    assert ct.shape_zyx[0] == 9
+    assert read_ct(tmp_path / "IM0001.dcm").shape_zyx[0] == len(series.hu)
+
+
+def test_largest_ct_series_of_nested_folders(tmp_path: Path) -> None:
+    large = Series()
+    large.write(tmp_path / "a" / "deep" / "folder")
+    Series(hu=chest_hu(seed=1)[:10], tags={"SeriesNumber": 1}).write(tmp_path / "b")
+    localiser = Series(tags={"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesNumber": 3})
+    localiser.write(tmp_path / "scout", list(range(len(localiser.hu))))
+    (tmp_path / "DICOMDIR.txt").write_text("not an image")
+    ct = read_ct(tmp_path)
+    assert ct.provenance.series_instance_uid == large.datasets[0].SeriesInstanceUID
+    assert ct.flags == ()
+
+
+def test_series_by_uid(tmp_path: Path) -> None:
+    Series().write(tmp_path)
+    small = Series(hu=chest_hu(seed=1)[:10], tags={"SeriesNumber": 1})
+    small.write(tmp_path, prefix="SMALL")
+    uid = str(small.datasets[0].SeriesInstanceUID)
+    assert read_ct(tmp_path, uid).shape_zyx[0] == 10
+    with pytest.raises(InputError) as caught:
+        read_ct(tmp_path, "1.2.3.4")
+    assert caught.value.code == "dicom-series"
+
+
+def test_derived_series_only_as_a_last_resort(tmp_path: Path) -> None:
+    derived = Series(tags={"ImageType": ["DERIVED", "SECONDARY", "MPR"]})
+    derived.write(tmp_path / "derived")
+    assert read_ct(tmp_path).flags == ("derived-series",)
+    Series(hu=chest_hu()[:8], tags={"SeriesNumber": 9}).write(tmp_path / "original")
+    ct = read_ct(tmp_path)
+    assert ct.shape_zyx[0] == 8
+    assert ct.flags == ()
+
+
+@pytest.mark.parametrize(("keep", "code"), [((5,), "input-slice-gap"), ((2, 3), "input-slice-gap")])
+def test_missing_slices(tmp_path: Path, keep: tuple[int, ...], code: str) -> None:
+    series = Series()
+    order = [index for index in range(len(series.hu)) if index not in keep]
+    error = refused(series.write(tmp_path, order))
+    assert error.code == code
+    assert f"About {len(keep)} " in error.message
+
+
+def test_uneven_slices(tmp_path: Path) -> None:
+    series = Series()
+    shift(series.datasets[5], 2, 0.6)
+    assert read_ct(series.write(tmp_path)).flags == ("uneven-slices",)
+    shift(series.datasets[5], 2, 1.0)
+    assert refused(series.write(tmp_path)).code == "input-slice-spacing"
+
+
+def test_two_slice_distances(tmp_path: Path) -> None:
+    series = Series()
+    for index in range(7, len(series.datasets)):
+        shift(series.datasets[index], 2, 5.0 * (index - 6))
+    assert refused(series.write(tmp_path)).code == "input-slice-spacing"
+
+
+def test_positions_rounded_to_a_tenth_are_even(tmp_path: Path) -> None:
+    series = Series(hu=chest_hu((60, 44, 52)), step_mm=(0.0, 0.0, 0.625))
+    for dataset in series.datasets:
+        dataset.ImagePositionPatient = [round(float(v), 1) for v in dataset.ImagePositionPatient]
+        dataset.SliceThickness = 0.625
+    ct = read_ct(series.write(tmp_path))
+    assert ct.flags == ()
+    assert ct.spacing_mm_zyx[0] == pytest.approx(0.625, abs=0.002)
+
+
+def test_gantry_tilt(tmp_path: Path) -> None:
+    error = refused(Series(step_mm=(0.0, 1.34, 5.0)).write(tmp_path))
+    assert error.code == "input-sheared"
+    assert "15.0 degrees" in error.message
+
+
+def test_tilted_slices_along_their_normal_are_no_shear(tmp_path: Path) -> None:
+    sine, cosine = np.sin(np.radians(15)), np.cos(np.radians(15))
+    series = Series(orientation=(1, 0, 0, 0, cosine, sine), step_mm=(0.0, -5 * sine, 5 * cosine))
+    ct = read_ct(series.write(tmp_path))
+    np.testing.assert_array_equal(ct.to_input_grid(ct.hu), series.hu)
+    np.testing.assert_allclose(ct.input_affine_lps[:3, 2], (0, -5 * sine, 5 * cosine), atol=1e-6)
+
+
+def test_copied_files_are_used_once(tmp_path: Path) -> None:
+    series = Series()
+    series.write(tmp_path / "first")
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    ct = read_ct(tmp_path)
+    np.testing.assert_array_equal(ct.hu, series.hu)
+    assert ct.flags == ("duplicates-dropped",)
+
+
+def test_equal_slices_with_other_identifiers_are_used_once(tmp_path: Path) -> None:
+    series = Series()
+    series.write(tmp_path)
+    for dataset in series.datasets:
+        dataset.SOPInstanceUID = generate_uid(entropy_srcs=["copy", str(dataset.SOPInstanceUID)])
+    series.write(tmp_path, prefix="COPY")
+    ct = read_ct(tmp_path)
+    assert ct.shape_zyx == series.hu.shape
+    assert ct.flags == ("duplicates-dropped",)
+
+
+def two_phases(tmp_path: Path, second_tags: dict[str, object], shift_mm: float = 0.0) -> Series:
+    first = Series(tags={"AcquisitionNumber": 1})
+    second = Series(hu=chest_hu(seed=9), tags={"AcquisitionNumber": 1})
+    for dataset in second.datasets:
+        dataset.SeriesInstanceUID = first.datasets[0].SeriesInstanceUID
+        dataset.SOPInstanceUID = generate_uid(entropy_srcs=["second", str(dataset.SOPInstanceUID)])
+        shift(dataset, 2, shift_mm)
+        for keyword, value in second_tags.items():
+            setattr(dataset, keyword, value)
+    first.write(tmp_path)
+    second.write(tmp_path, prefix="SECOND")
+    return first
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 1.0])
+def test_two_acquisitions_in_one_series(tmp_path: Path, shift_mm: float) -> None:
+    first = two_phases(tmp_path, {"AcquisitionNumber": 2}, shift_mm)
+    ct = read_ct(tmp_path)
+    np.testing.assert_array_equal(ct.hu, first.hu)
+    assert ct.flags == ("several-acquisitions",)
+
+
+def test_different_slices_at_one_position(tmp_path: Path) -> None:
+    two_phases(tmp_path, {})
+    assert refused(tmp_path).code == "input-duplicate-slices"
+
+
+def test_several_orientations_in_one_series(tmp_path: Path) -> None:
+    axial = Series()
+    coronal = Series(hu=chest_hu()[:9], orientation=(1, 0, 0, 0, 0, -1), step_mm=(0.0, 5.0, 0.0))
+    for dataset in coronal.datasets:
+        dataset.SeriesInstanceUID = axial.datasets[0].SeriesInstanceUID
+    axial.write(tmp_path)
+    coronal.write(tmp_path, prefix="COR")
+    ct = read_ct(tmp_path)
+    np.testing.assert_array_equal(ct.hu, axial.hu)
+    assert ct.flags == ("several-acquisitions",)
+
+
+def test_coronal_series_is_flagged_and_put_upright(tmp_path: Path) -> None:
+    hu = chest_hu((60, 44, 52))
+    # Rows run from head to feet, slices from front to back.
+    series = Series(
+        hu=np.ascontiguousarray(hu[::-1].transpose(1, 0, 2)),
+        orientation=(1, 0, 0, 0, 0, -1),
+        step_mm=(0.0, 6.5, 0.0),
+    )
+    ct = read_ct(series.write(tmp_path))
+    np.testing.assert_array_equal(ct.hu, hu)
+    assert "non-axial" in ct.flags
+
+
+def test_rescale_of_every_slice(tmp_path: Path) -> None:
+    series = Series()
+    for index, dataset in enumerate(series.datasets):
+        set_hu(dataset, series.hu[index], slope=1.0 if index % 2 else 0.5, intercept=-1100 - index)
+    np.testing.assert_array_equal(read_ct(series.write(tmp_path)).hu, series.hu)
+
+
+def test_fractional_rescale_is_rounded(tmp_path: Path) -> None:
+    series = Series()
+    for index, dataset in enumerate(series.datasets):
+        set_hu(dataset, series.hu[index], slope=0.75, intercept=-1024.5)
+    error = read_ct(series.write(tmp_path)).hu.astype(int) - series.hu
+    assert np.abs(error).max() <= 1
+
+
+def test_signed_pixels(tmp_path: Path) -> None:
+    series = Series()
+    for index, dataset in enumerate(series.datasets):
+        dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
+        dataset.BitsStored, dataset.HighBit = 16, 15
+        dataset.PixelData = series.hu[index].astype("<i2").tobytes()
+    np.testing.assert_array_equal(read_ct(series.write(tmp_path)).hu, series.hu)
+
+
+def test_padding_becomes_air_but_never_punches_holes(tmp_path: Path) -> None:
+    series = Series()
+    for index, dataset in enumerate(series.datasets):
+        stored = series.hu[index].astype("<i2")
+        stored[:4, :4] = -2000
+        dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
+        dataset.BitsStored, dataset.HighBit = 16, 15
+        dataset.PixelPaddingValue = -2000
+        dataset.PixelData = stored.tobytes()
+    assert (read_ct(series.write(tmp_path)).hu[:, :4, :4] == -1024).all()
+    for index, dataset in enumerate(series.datasets):
+        dataset.PixelPaddingValue = 50  # a value in the middle of the body's
+        dataset.PixelData = series.hu[index].astype("<i2").tobytes()
+    np.testing.assert_array_equal(read_ct(series.write(tmp_path)).hu, series.hu)
+
+
+def test_missing_rescale(tmp_path: Path) -> None:
+    series = Series()
+    for dataset in series.datasets:
+        del dataset.RescaleIntercept, dataset.RescaleSlope
+    assert refused(series.write(tmp_path)).code == "input-rescale-missing"
+
+
+def test_rescale_missing_on_some_slices(tmp_path: Path) -> None:
+    series = Series()
+    del series.datasets[3].RescaleIntercept
+    assert refused(series.write(tmp_path)).code == "input-rescale-missing"
+
+
+def test_rescale_slope_of_zero(tmp_path: Path) -> None:
+    series = Series(tags={"RescaleSlope": 0})
+    assert refused(series.write(tmp_path)).code == "input-rescale-missing"
+
+
+@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "PixelSpacing"])
+def test_missing_geometry(tmp_path: Path, keyword: str) -> None:
+    series = Series()
+    for dataset in series.datasets:
+        delattr(dataset, keyword)
+    assert refused(series.write(tmp_path)).code == "dicom-geometry"
+
+
+def test_rows_and_columns_not_at_right_angles(tmp_path: Path) -> None:
+    series = Series(orientation=(1, 0, 0, 0.6, 0.8, 0))
+    assert refused(series.write(tmp_path)).code == "dicom-geometry"
+
+
+def test_pet_and_secondary_capture_only(tmp_path: Path) -> None:
+    pet = Series(tags={"SOPClassUID": "1.2.840.10008.5.1.4.1.1.128", "Modality": "PT"})
+    pet.write(tmp_path)
+    error = refused(tmp_path)
+    assert error.code == "dicom-no-ct"
+    assert "PT" in error.message
+    Series().write(tmp_path, prefix="CT")
+    assert read_ct(tmp_path).flags == ()
+
+
+def test_localiser_only(tmp_path: Path) -> None:
+    scout = Series(tags={"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]})
+    assert "localiser" in refused(scout.write(tmp_path)).message
+
+
+def test_truncated_slice(tmp_path: Path) -> None:
+    Series().write(tmp_path)
+    victim = tmp_path / "IM0004.dcm"
+    victim.write_bytes(victim.read_bytes()[:-1000])
+    error = refused(tmp_path)
+    assert error.code == "input-truncated"
+    assert "IM0004.dcm" in error.message
+
+
+def test_file_cut_in_its_header_leaves_a_gap(tmp_path: Path) -> None:
+    Series().write(tmp_path)
+    victim = tmp_path / "IM0004.dcm"
+    victim.write_bytes(victim.read_bytes()[:400])
+    assert refused(tmp_path).code in ("input-slice-gap", "dicom-geometry")
+
+
+def test_unreadable_file_beside_a_series(tmp_path: Path) -> None:
+    series = Series()
+    series.write(tmp_path)
+    whole = (tmp_path / "IM0000.dcm").read_bytes()
+    (tmp_path / "broken.dcm").write_bytes(whole[:134] + b"\xff" * 60)
+    np.testing.assert_array_equal(read_ct(tmp_path).hu, series.hu)
+
+
+def test_too_few_slices(tmp_path: Path) -> None:
+    assert refused(Series(hu=chest_hu()[:7]).write(tmp_path)).code == "input-too-few-slices"
+    assert refused(Series(hu=chest_hu()[:1]).write(tmp_path / "x")).code == "input-too-few-slices"
+
+
+def test_wrong_size_in_header(tmp_path: Path) -> None:
+    series = Series(tags={"Rows": 65535, "Columns": 65535})
+    assert refused(series.write(tmp_path)).code in ("input-too-large", "input-field-of-view")
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_compressed_series(tmp_path: Path, syntax: str) -> None:
+    series = Series()
+    try:
+        for dataset in series.datasets:
+            dataset.compress(syntax)
+    except (RuntimeError, NotImplementedError) as error:
+        pytest.skip(f"no encoder for this transfer syntax: {error}")
+    np.testing.assert_array_equal(read_ct(series.write(tmp_path)).hu, series.hu)
+
+
+def jpeg_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Series, Path]:
+    """Compress with ITK, and take pydicom's decoder away."""
+    series = Series()
+    series.write(tmp_path / "plain")
+    (tmp_path / "jpeg").mkdir()
+    for file in sorted((tmp_path / "plain").iterdir()):
+        image = sitk.ReadImage(str(file))
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.UseCompressionOn()
+        writer.SetCompressor("JPEG2000")
+        writer.SetFileName(str(tmp_path / "jpeg" / file.name))
+        writer.Execute(image)
+    monkeypatch.setattr("CovidLesionSegLib.engine.dicom_pixels._pydicom_decodes", lambda _: False)
+    return series, tmp_path / "jpeg"
+
+
+def test_gdcm_takes_over_where_pydicom_has_no_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pydicom import dcmread
+
+    series, folder = jpeg_series(tmp_path, monkeypatch)
+    first = next(folder.iterdir())
+    assert dcmread(first).file_meta.TransferSyntaxUID == JPEG2000Lossless
+    np.testing.assert_array_equal(read_ct(folder).hu, series.hu)
+
+
+def test_compression_nobody_decodes(tmp_path: Path) -> None:
+    series = Series()
+    for dataset in series.datasets:
+        dataset.compress(RLELossless)
+        dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.203"  # HTJ2K, no decoder
+    assert refused(series.write(tmp_path)).code == "dicom-decode"
+
+
+def enhanced(series: Series) -> Dataset:
+    """Return the series as one enhanced CT, with frames in reverse order."""
+    multi = series.datasets[0]
+    multi.SOPClassUID = multi.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    frames = []
+    for source in series.datasets[::-1]:
+        frame, plane, rescale = Dataset(), Dataset(), Dataset()
+        plane.ImagePositionPatient = source.ImagePositionPatient
+        rescale.RescaleSlope, rescale.RescaleIntercept = 1, -1024
+        frame.PlanePositionSequence = Sequence([plane])
+        frame.PixelValueTransformationSequence = Sequence([rescale])
+        frames.append(frame)
+    shared, measures, orientation = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = multi.PixelSpacing, multi.SliceThickness
+    orientation.ImageOrientationPatient = multi.ImageOrientationPatient
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    pixels = b"".join(source.PixelData for source in series.datasets[::-1])
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(multi, keyword)
+    del multi.RescaleSlope, multi.RescaleIntercept
+    multi.SharedFunctionalGroupsSequence = Sequence([shared])
+    multi.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    multi.NumberOfFrames = len(frames)
+    multi.PixelData = pixels
+    return multi
+
+
+def test_enhanced_ct_in_one_file(tmp_path: Path) -> None:
+    series = Series()
+    enhanced(series).save_as(tmp_path / "enhanced.dcm", enforce_file_format=True)
+    for target in (tmp_path, tmp_path / "enhanced.dcm"):
+        ct = read_ct(target)
+        np.testing.assert_array_equal(ct.hu, series.hu)
+        np.testing.assert_allclose(ct.affine_lps[:3, 3], series.origin_mm)
+
+
+def test_file_without_magic_word(tmp_path: Path) -> None:
+    series = Series()
+    for index, dataset in enumerate(series.datasets):
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        dataset.save_as(tmp_path / f"{index}.dcm")
+        raw = (tmp_path / f"{index}.dcm").read_bytes()
+        start = raw.index(b"\x08\x00\x08\x00")  # the first element after the file meta group
+        (tmp_path / f"{index}.dcm").write_bytes(raw[start:])
+    np.testing.assert_array_equal(read_ct(tmp_path).hu, series.hu)
+
+
+def test_no_patient_name_in_what_is_kept(tmp_path: Path) -> None:
+    ct = read_ct(Series().write(tmp_path))
+    assert "Secret" not in repr(ct.provenance)
+
+
+@pytest.mark.data
+def test_real_series_equals_simpleitk(data_dir: Path) -> None:
+    folder = data_dir / "lung_dx_dicom"
+    ct = read_ct(folder)
+    reader = sitk.ImageSeriesReader()
+    names = reader.GetGDCMSeriesFileNames(str(folder / "Lung_Dx-A0001_5mm"))
+    reader.SetFileNames(names)
+    image = reader.Execute()
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    np.testing.assert_allclose(ct.input_affine_lps, affine, atol=1e-6)
+    np.testing.assert_array_equal(ct.to_input_grid(ct.hu), sitk.GetArrayFromImage(image))
+    assert ct.shape_zyx == (64, 512, 512)
+    assert ct.flags == ()
+    assert ct.provenance.files == names
