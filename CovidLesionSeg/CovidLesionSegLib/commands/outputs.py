@@ -39,7 +39,10 @@ _WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], None]]] =
         lambda path, result: write_map(path, result.prediction.infection, result.ct),
     ),
     "boundary": ("boundary.nii.gz", _write_boundary),
-    "table": ("lobes.csv", lambda path, result: write_lobes_csv(path, result)),
+    "table": (
+        "lobes.csv",
+        lambda path, result: write_lobes_csv(path, result.quantification, result.run),
+    ),
     "overview": ("overview.png", write_overview),
     "scene": ("scene.mrb", _write_scene),
 }
