@@ -17,6 +17,7 @@ from CovidLesionSegLib.weights.loading import load_model, load_weights_file
 from CovidLesionSegLib.weights.packing import pack_model
 from CovidLesionSegLib.weights.store import StoredModel, WeightsStore
 from CovidLesionSegLib.weights.tensorfile import Tensors, parse_tensor_file, serialise_tensor_file
+from Testing.support.models import toy_description
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +28,14 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def description(network: Any) -> dict[str, Any]:
-    return {
-        "id": "lungs-test",
-        "version": "1",
-        "task": "lungs",
+    return toy_description(
+        "lungs-test",
+        task="lungs",
         **network.config.to_dict(),
-        "recipe": {"pixel_mm": 1.4},
-        "dtype": "float16",
-        "threshold": 0.4,
-        "temperature": 1.2,
-        "licence": "CC0-1.0",
-        "training_data": "none",
-        "split": "none",
-        "citation": "none",
-        "intended_use": "tests",
-        "not_for": "patients",
-    }
+        recipe={"pixel_mm": 1.4},
+        threshold=0.4,
+        temperature=1.2,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -17,38 +17,20 @@ from CovidLesionSegLib.commands import models
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.packing import pack_model
 from CovidLesionSegLib.weights.store import WeightsStore
+from Testing.support.models import toy_description
 
 Command = Callable[..., tuple[int, str]]
 
 
-def description(model_id: str) -> dict[str, Any]:
-    return {
-        "id": model_id,
-        "version": "3",
-        "task": "infection",
-        "family": "inf-net",
-        "scale": "lite",
-        "encoder": "efficientnet-lite0",
-        "options": {},
-        "recipe": {},
-        "dtype": "float16",
-        "threshold": 0.5,
-        "temperature": 1.0,
-        "licence": "CC-BY-4.0",
-        "training_data": "scans [1] of nobody",
-        "split": "none",
-        "citation": "none",
-        "intended_use": "tests",
-        "not_for": "patients",
-        "scores": {"dice": 0.7},
-    }
+def described(model_id: str) -> dict[str, Any]:
+    return toy_description(model_id, encoder="efficientnet-lite0", scores={"dice": 0.7})
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> WeightsStore:
     library = WeightsStore(None, tmp_path / "user")
     for model_id in ("first", "second"):
-        library.add(*pack_model(description(model_id), {"a": np.zeros(3, np.float32)}))
+        library.add(*pack_model(described(model_id), {"a": np.zeros(3, np.float32)}))
     return library
 
 
@@ -145,7 +127,7 @@ def test_import_of_our_own_file(
     # Building the network needs torch; Testing/nets does that.
     monkeypatch.setattr("CovidLesionSegLib.weights.importer.build_network", lambda *_: None)
     path = tmp_path / "x.safetensors"
-    path.write_bytes(pack_model(description("third"), {"a": np.ones(3, np.float32)})[1])
+    path.write_bytes(pack_model(described("third"), {"a": np.ones(3, np.float32)})[1])
     code, text = command("import", str(path))
     assert code == 0
     assert text == "Imported CovidLesionSeg weights as 'third'.\n"

@@ -2,91 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from platformdirs.macos import MacOS
-from platformdirs.unix import Unix
-from platformdirs.windows import Windows
 
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
-from CovidLesionSegLib.resources import resources_dir
-from CovidLesionSegLib.weights import locations, store
-from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue
-from CovidLesionSegLib.weights.packing import pack_model, unpack_model
+from CovidLesionSegLib.weights import store
 from CovidLesionSegLib.weights.store import WeightsStore
+from Testing.support.models import file_tree, forbid_network, toy_model, write_shelf
 
 PACKAGE_ROOT = Path(store.__file__).parents[2]
 
 
-def description(model_id: str = "toy", **changes: object) -> dict[str, Any]:
-    return {
-        "id": model_id,
-        "version": "1",
-        "task": "infection",
-        "family": "inf-net",
-        "scale": "lite",
-        "encoder": None,
-        "options": {},
-        "recipe": {},
-        "dtype": "float16",
-        "threshold": 0.5,
-        "temperature": 1.0,
-        "licence": "CC0-1.0",
-        "training_data": "none",
-        "split": "none",
-        "citation": "none",
-        "intended_use": "tests",
-        "not_for": "patients",
-        **changes,
-    }
-
-
-def packed(model_id: str = "toy", value: float = 1.0) -> tuple[CatalogueEntry, bytes]:
-    return pack_model(description(model_id), {"weight": np.full((2, 3), value, np.float32)})
-
-
-def write_shelf(folder: Path, *models: tuple[CatalogueEntry, bytes]) -> Path:
-    (folder / "Weights").mkdir(parents=True)
-    for entry, data in models:
-        (folder / "Weights" / entry.file).write_bytes(data)
-    entries = tuple(entry for entry, _ in models)
-    (folder / "models.json").write_text(format_catalogue(entries), encoding="utf-8")
-    return folder
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the store opened a network connection")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    forbid_network(monkeypatch)
 
 
 @pytest.fixture
 def bundled(tmp_path: Path) -> Path:
-    return write_shelf(tmp_path / "bundled", packed("first"), packed("second", 2.0))
+    return write_shelf(tmp_path / "bundled", toy_model("first"), toy_model("second", 2.0))
 
 
 @pytest.fixture
@@ -111,7 +53,7 @@ def read_only() -> Iterator[Callable[[Path], None]]:
 
 def test_bundled_models_are_found_and_read(library: WeightsStore) -> None:
     assert [model.entry.id for model in library.models()] == ["first", "second"]
-    assert library.read(library.find("second")) == packed("second", 2.0)[1]
+    assert library.read(library.find("second")) == toy_model("second", 2.0)[1]
 
 
 def test_an_unknown_model_names_the_known_ones(library: WeightsStore) -> None:
@@ -149,7 +91,7 @@ def test_a_missing_file_says_where_it_should_be(library: WeightsStore) -> None:
 
 
 def test_an_added_model_is_found_by_another_store(library: WeightsStore, tmp_path: Path) -> None:
-    entry, data = packed("mine")
+    entry, data = toy_model("mine")
     added = library.add(entry, data)
     other = WeightsStore(None, tmp_path / "user")
     assert other.find("mine") == added
@@ -158,41 +100,46 @@ def test_an_added_model_is_found_by_another_store(library: WeightsStore, tmp_pat
 
 
 def test_an_added_model_leaves_nothing_else_behind(library: WeightsStore, tmp_path: Path) -> None:
-    library.add(*packed("mine"))
-    assert sorted(tree(tmp_path / "user")) == ["mine/Weights/mine.safetensors", "mine/models.json"]
+    library.add(*toy_model("mine"))
+    assert list(file_tree(tmp_path / "user")) == [
+        "mine",
+        "mine/Weights",
+        "mine/Weights/mine.safetensors",
+        "mine/models.json",
+    ]
 
 
 @pytest.mark.parametrize("model_id", ["first", "mine"])
 def test_an_existing_id_is_refused(library: WeightsStore, tmp_path: Path, model_id: str) -> None:
-    library.add(*packed("mine"))
-    before = tree(tmp_path)
+    library.add(*toy_model("mine"))
+    before = file_tree(tmp_path)
     with pytest.raises(InputError) as caught:
-        library.add(*packed(model_id, 5.0))
+        library.add(*toy_model(model_id, 5.0))
     assert caught.value.code == "model-exists"
-    assert tree(tmp_path) == before
+    assert file_tree(tmp_path) == before
 
 
 def test_a_failed_write_leaves_the_store_as_it_was(
     library: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library.add(*packed("mine"))
-    before = tree(tmp_path)
+    library.add(*toy_model("mine"))
+    before = file_tree(tmp_path)
 
     def disk_full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", disk_full)
     with pytest.raises(CovidLesionSegError, match="No space left") as caught:
-        library.add(*packed("another"))
+        library.add(*toy_model("another"))
     assert caught.value.code == "store-not-writable"
-    assert tree(tmp_path) == before
+    assert file_tree(tmp_path) == before
     assert [path.name for path in (tmp_path / "user").iterdir()] == ["mine"]
 
 
 def test_data_that_is_not_what_the_entry_says_is_a_programming_error(
     library: WeightsStore,
 ) -> None:
-    entry, data = packed("mine")
+    entry, data = toy_model("mine")
     with pytest.raises(ValueError, match="mine"):
         library.add(entry, data + b"\0")
 
@@ -203,14 +150,14 @@ def test_a_killed_import_is_swept_up_later(library: WeightsStore, tmp_path: Path
     fresh.mkdir()
     long_ago = time.time() - 3 * 24 * 3600
     os.utime(stale, (long_ago, long_ago))
-    library.add(*packed("mine"))
+    library.add(*toy_model("mine"))
     assert not stale.exists()
     assert fresh.exists()
     assert library.find("mine")
 
 
 def test_remove(library: WeightsStore, tmp_path: Path) -> None:
-    library.add(*packed("mine"))
+    library.add(*toy_model("mine"))
     library.remove("mine")
     assert list((tmp_path / "user").iterdir()) == []
     with pytest.raises(InputError, match="'mine'"):
@@ -218,29 +165,29 @@ def test_remove(library: WeightsStore, tmp_path: Path) -> None:
 
 
 def test_bundled_models_are_not_removed(library: WeightsStore, bundled: Path) -> None:
-    before = tree(bundled)
+    before = file_tree(bundled)
     with pytest.raises(InputError) as caught:
         library.remove("first")
     assert caught.value.code == "model-not-yours"
-    assert tree(bundled) == before
+    assert file_tree(bundled) == before
 
 
 @pytest.mark.parametrize("model_id", ["nothing", "..", ".", "../bundled", "", "/"])
 def test_remove_touches_nothing_but_models(
     library: WeightsStore, tmp_path: Path, model_id: str
 ) -> None:
-    library.add(*packed("mine"))
-    before = tree(tmp_path)
+    library.add(*toy_model("mine"))
+    before = file_tree(tmp_path)
     with pytest.raises(InputError):
         library.remove(model_id)
-    assert tree(tmp_path) == before
+    assert file_tree(tmp_path) == before
 
 
 def test_a_damaged_catalogue_hides_its_own_model_only(
     library: WeightsStore, tmp_path: Path
 ) -> None:
-    library.add(*packed("mine"))
-    library.add(*packed("other"))
+    library.add(*toy_model("mine"))
+    library.add(*toy_model("other"))
     (tmp_path / "user" / "mine" / "models.json").write_text("{", encoding="utf-8")
     assert [model.entry.id for model in library.models()] == ["first", "second", "other"]
     assert [error.code for error in library.problems()] == ["catalogue-unreadable"]
@@ -251,20 +198,20 @@ def test_a_damaged_catalogue_hides_its_own_model_only(
 def test_a_read_only_shared_folder_comes_first(
     tmp_path: Path, bundled: Path, read_only: Callable[[Path], None]
 ) -> None:
-    shared = write_shelf(tmp_path / "hospital", packed("first", 7.0))
+    shared = write_shelf(tmp_path / "hospital", toy_model("first", 7.0))
     read_only(shared)
     library = WeightsStore(bundled, tmp_path / "user", [shared])
     model = library.find("first")
     assert model.origin == "shared"
-    assert library.read(model) == packed("first", 7.0)[1]
+    assert library.read(model) == toy_model("first", 7.0)[1]
     assert [found.entry.id for found in library.models()] == ["first", "second"]
 
 
 def test_a_copy_of_the_users_store_serves_as_shared_folder(tmp_path: Path) -> None:
-    WeightsStore(None, tmp_path / "user").add(*packed("mine"))
+    WeightsStore(None, tmp_path / "user").add(*toy_model("mine"))
     shutil.copytree(tmp_path / "user", tmp_path / "hospital")
     library = WeightsStore(None, tmp_path / "nobody", [tmp_path / "hospital"])
-    assert library.read(library.find("mine")) == packed("mine")[1]
+    assert library.read(library.find("mine")) == toy_model("mine")[1]
 
 
 def test_an_unreachable_shared_folder_is_reported_and_survived(
@@ -278,7 +225,7 @@ def test_an_unreachable_shared_folder_is_reported_and_survived(
 def test_a_user_folder_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "user").write_text("in the way", encoding="utf-8")
     with pytest.raises(CovidLesionSegError) as caught:
-        WeightsStore(None, tmp_path / "user").add(*packed())
+        WeightsStore(None, tmp_path / "user").add(*toy_model())
     assert caught.value.code == "store-not-writable"
 
 
@@ -311,7 +258,7 @@ def test_two_processes_may_import_at_once(tmp_path: Path) -> None:
     files = []
     for index in range(20):
         files.append(tmp_path / f"model-{index}.safetensors")
-        files[-1].write_bytes(packed(f"model-{index}", float(index))[1])
+        files[-1].write_bytes(toy_model(f"model-{index}", float(index))[1])
     arguments = [str(path) for path in (tmp_path / "user", tmp_path / "start", *files)]
     workers = [
         subprocess.Popen(
@@ -336,102 +283,3 @@ def test_two_processes_may_import_at_once(tmp_path: Path) -> None:
     assert library.problems() == ()
     for model in library.models():
         library.read(model)
-
-
-def test_a_packed_file_describes_itself() -> None:
-    entry, data = packed()
-    assert entry.bytes == len(data)
-    assert entry.sha256 == hashlib.sha256(data).hexdigest()
-    unpacked, content = unpack_model(data, "renamed.safetensors")
-    assert unpacked == entry
-    assert content.tensors["weight"].dtype == np.float16
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
-def test_values_that_the_file_cannot_hold_are_refused(value: float) -> None:
-    with pytest.raises(CovidLesionSegError, match="weight") as caught:
-        packed(value=value)
-    assert caught.value.code == "weights-not-finite"
-
-
-def test_shared_folders_come_from_the_environment(tmp_path: Path) -> None:
-    folders = (tmp_path / "a", tmp_path / "b")
-    value = os.pathsep.join(["", *map(str, folders)])
-    assert locations.shared_model_dirs({"COVID_LESION_SEG_MODELS": value}) == folders
-    assert locations.shared_model_dirs({}) == ()
-
-
-def test_the_default_store_looks_in_the_named_places(
-    tmp_path: Path, bundled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shared = write_shelf(tmp_path / "hospital", packed("ours"))
-    monkeypatch.setenv("COVID_LESION_SEG_MODELS", str(shared))
-    monkeypatch.setattr(store, "resources_dir", lambda: bundled)
-    monkeypatch.setattr(store, "user_model_dir", lambda: tmp_path / "user")
-    found = store.default_store().models()
-    assert [(model.entry.id, model.origin) for model in found] == [
-        ("ours", "shared"),
-        ("first", "bundled"),
-        ("second", "bundled"),
-    ]
-
-
-def test_slicer_without_platformdirs_looks_in_the_same_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with_package = locations.user_model_dir()
-    monkeypatch.setitem(sys.modules, "platformdirs", None)
-    assert locations.user_model_dir() == with_package
-
-
-@pytest.mark.parametrize("value", ["/somewhere/data", ""])
-@pytest.mark.parametrize(("platform", "rules"), [("linux", Unix), ("darwin", MacOS)])
-def test_the_data_folder_follows_the_desktop_standard(
-    monkeypatch: pytest.MonkeyPatch, value: str, platform: str, rules: type[Unix] | type[MacOS]
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", value)
-    expected = rules("CovidLesionSeg", appauthor=False).user_data_path
-    assert locations.standard_data_dir(platform) == expected
-
-
-def test_the_data_folder_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "platformdirs.windows.get_win_folder", lambda name: {"CSIDL_LOCAL_APPDATA": "/local"}[name]
-    )
-    expected = Windows("CovidLesionSeg", appauthor=False).user_data_path
-    assert locations.standard_data_dir("win32", {"LOCALAPPDATA": "/local"}) == expected
-
-
-def test_resources_lie_beside_the_package_or_inside_it(tmp_path: Path) -> None:
-    package = tmp_path / "CovidLesionSegLib"
-    beside, inside = tmp_path / "Resources", package / "Resources"
-    beside.mkdir()  # a stranger's: nothing of ours is in it
-    with pytest.raises(CovidLesionSegError) as caught:
-        resources_dir(package)
-    assert caught.value.code == "resources-missing"
-    (beside / "segments.json").write_text("{}", encoding="utf-8")
-    assert resources_dir(package) == beside
-    inside.mkdir(parents=True)
-    (inside / "segments.json").write_text("{}", encoding="utf-8")
-    assert resources_dir(package) == inside
-
-
-def test_an_installation_without_its_catalogue_says_so(tmp_path: Path) -> None:
-    (tmp_path / "bundled").mkdir()
-    library = WeightsStore(tmp_path / "bundled", tmp_path / "user")
-    with pytest.raises(InputError, match=r"models\.json can't be read"):
-        library.find("inf-net-lite")
-
-
-def test_listing_and_checking_need_neither_torch_nor_other_packages() -> None:
-    code = textwrap.dedent(
-        """
-        import sys
-        for name in ("torch", "safetensors", "platformdirs", "rich", "slicer", "qt", "vtk"):
-            sys.modules[name] = None
-        from CovidLesionSegLib.weights import importer, loading, locations, store
-        store.WeightsStore(None, locations.user_model_dir()).models()
-        """
-    )
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
