@@ -20,6 +20,7 @@ from .inference import SliceModel, predict_infection, predict_lungs
 from .lesions import find_lesions
 from .lungs import LungMask, segment_lungs
 from .models import DEFAULT_MODEL, open_infection_model, open_lung_model
+from .opacity import split_opacity
 from .postprocess import MINIMUM_LESION_ML, infection_mask
 from .progress import Reporter
 from .quantify import quantify
@@ -134,6 +135,7 @@ def _run(
         quantification=quantification,
         run=run,
         warnings=warnings_for((*ct.flags, *anatomy.flags)),
+        opacity=split_opacity(ct.hu, infection),
     )
 
 
