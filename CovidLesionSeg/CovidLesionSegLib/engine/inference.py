@@ -101,6 +101,7 @@ def run_slices(
         try:
             with torch.inference_mode():
                 batch = normalise(torch.from_numpy(stack[chosen]).to(model.device), model.recipe)
+                batch = batch.contiguous(memory_format=torch.channels_last)
                 outputs = head(model.module, batch, model.temperature)
                 chunks.append([output.float().cpu().numpy() for output in outputs])
         except (torch.OutOfMemoryError, MemoryError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
@@ -11,6 +12,9 @@ from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
 from .inference import SliceModel
 from .windowing import SliceRecipe
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DEFAULT_MODEL = "inf-net-lite"
 LUNG_MODEL = "lung-unet-lite"
@@ -50,13 +54,24 @@ def _open(
     _check_task(entry, task)
     return SliceModel(
         id=entry.id,
-        module=module,
+        module=_for_inference(module),
         recipe=SliceRecipe.from_dict(dict(entry.recipe)),
         device=device,
         temperature=entry.temperature,
         threshold=entry.threshold,
         sha256=entry.sha256,
     )
+
+
+def _for_inference(module: nn.Module) -> nn.Module:
+    """Fold the batch normalisation and lay weights out as convolutions like them."""
+    import torch
+
+    from CovidLesionSegLib.nets.folding import fold_batch_norm
+
+    folded: nn.Module = fold_batch_norm(module)
+    folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return folded
 
 
 def _check_task(entry: CatalogueEntry, task: str) -> None:
