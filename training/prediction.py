@@ -1,4 +1,4 @@
-"""Probabilities of a whole slice stack, on the recipe's grid and on the CT's."""
+"""Logits of a whole slice stack on the recipe's grid."""
 
 from __future__ import annotations
 
@@ -47,17 +47,3 @@ def predict_stack(
             logits: Tensor = model(images).infection
             parts.append(logits[..., :height, :width].float().cpu().numpy())
     return np.concatenate(parts)
-
-
-def to_grid(
-    planes: NDArray[np.float32], size_yx: tuple[int, int], batch_size: int = 16
-) -> NDArray[np.float32]:
-    """Resample planes ``[z, height, width]`` bilinearly to another in-plane size."""
-    if planes.shape[1:] == size_yx:
-        return planes
-    result = np.empty((len(planes), *size_yx), dtype=np.float32)
-    for start in range(0, len(planes), batch_size):
-        chunk = torch.from_numpy(planes[start : start + batch_size])[:, None]
-        scaled = F.interpolate(chunk, size=size_yx, mode="bilinear", antialias=True)
-        result[start : start + batch_size] = scaled[:, 0].numpy()
-    return result

@@ -102,7 +102,8 @@ def _regress(coefficients: Array, features: Array) -> Array:
     design = np.column_stack([np.ones(len(features)), features])
     penalty = _RIDGE * np.eye(design.shape[1])
     penalty[0, 0] = 0.0
-    return np.linalg.solve(design.T @ design + penalty, design.T @ coefficients)
+    solution = np.linalg.solve(design.T @ design + penalty, design.T @ coefficients)
+    return np.asarray(solution, dtype=np.float64)
 
 
 def surface_distance_mm(model: FissureModel, subject: Subject, own: Array, mean: Array) -> Array:
@@ -146,7 +147,8 @@ def fit(folder: Path) -> tuple[LobeAtlas, dict[str, object]]:
     """Fit the atlas and report the distances of left-out persons."""
     subjects = read_subjects(folder)
     mean = np.mean([s.features for s in subjects], axis=0)
-    fissures, report = {}, {}
+    fissures: dict[str, FissureModel] = {}
+    report: dict[str, object] = {}
     for name in FISSURES:
         own = [s for s in subjects if name in s.points_mm]
         features = np.array([s.features - mean for s in own])
