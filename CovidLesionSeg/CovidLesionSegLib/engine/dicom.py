@@ -292,7 +292,11 @@ def _nothing_found(path: Path, found: _Findings) -> InputError:
     if found.forbidden:
         return forbidden(path)
     if not found.other_files:
-        return InputError("input-empty", f"The folder {path.name!r} holds no files.", "")
+        return InputError(
+            "input-empty",
+            f"The folder {path.name!r} holds no files.",
+            "Choose the folder of the chest CT series.",
+        )
     return InputError(
         "input-format",
         f"{path.name!r} holds no DICOM files.",

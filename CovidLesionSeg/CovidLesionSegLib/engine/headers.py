@@ -44,6 +44,7 @@ _NIFTI_BITS = {
     **{32: 64, 1792: 128, 128: 24, 2304: 32},  # complex and colour, refused later
 }
 """Bits per voxel by datatype code."""
+_NIFTI_FLOATS = {16: "f4", 64: "f8"}
 
 _NRRD_ANATOMICAL_SPACES = {
     *("right-anterior-superior", "ras"),
@@ -127,6 +128,7 @@ def _read_nifti(path: Path) -> FileHeader:
         voxel_bytes=voxels * bits // 8,
         encoding="gzip" if is_gzip(path) else "raw",
         orientation_known=has_sform or fields["qform_code"][0] > 0,
+        float_dtype=fields.order + _NIFTI_FLOATS[datatype] if datatype in _NIFTI_FLOATS else "",
     )
 
 
@@ -193,7 +195,10 @@ def _text_header(path: Path, separators: str, last_key: str) -> tuple[dict[str, 
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in text.split())
+    numbers = tuple(int(word) for word in text.split())
+    if not numbers:
+        raise ValueError("a list of numbers is empty")
+    return numbers
 
 
 def _read_nrrd(path: Path) -> FileHeader:

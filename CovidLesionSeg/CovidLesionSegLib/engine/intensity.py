@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from CovidLesionSegLib.errors import InputError
 
-from .refusals import rescale_missing
+from .refusals import not_finite, rescale_missing
 
 _OFFSET = 32768
 _SAMPLE_SHAPE_ZYX = (64, 160, 160)
@@ -69,11 +69,7 @@ def _check_range(array_kji: NDArray[Any]) -> None:
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
         # min and max of a chunk with NaN are NaN, and of one with infinity infinite.
         if not (np.isfinite(chunk.min()) and np.isfinite(chunk.max())):
-            raise InputError(
-                "input-not-finite",
-                "Some voxels are not numbers or infinite.",
-                "Replace them by -1024 HU (air), or export the CT again.",
-            )
+            raise not_finite()
     if array_kji.dtype.kind == "f" and low < high:
         _check_not_normalised(low, high)
     if low < -_OFFSET or high > _OFFSET - 1:

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from CovidLesionSegLib.errors import InputError
 
 from .guards import MAX_VOXELS
-from .refusals import damaged, too_large
+from .refusals import damaged, not_finite, too_large
 
 _MAX_PLAUSIBLE_RATIO = 20
 """Chest CT compresses by 2 to 4, phantoms without noise by more. Beyond this ratio the
@@ -41,6 +43,7 @@ class FileHeader:
             the least number of bytes it can have.
         orientation_known: Whether the file states where left, front and top are.
         compressed_bytes: Size of the compressed voxels in the file, where it is stated.
+        float_dtype: numpy name of the voxel type of a NIfTI in floating point, else empty.
     """
 
     source: str
@@ -50,6 +53,7 @@ class FileHeader:
     encoding: str
     orientation_known: bool
     compressed_bytes: int = 0
+    float_dtype: str = ""
 
 
 def check_voxel_count(counts: Sequence[int]) -> int:
@@ -58,10 +62,10 @@ def check_voxel_count(counts: Sequence[int]) -> int:
     Raises:
         InputError: ``input-not-3d`` for an axis without voxels, ``input-too-large``.
     """
-    if not counts or min(counts) < 1:
+    if min(counts) < 1:
         raise InputError(
             "input-not-3d",
-            f"The header states a size of {' x '.join(map(str, counts)) or 'nothing'} voxels.",
+            f"The header states a size of {' x '.join(map(str, counts))} voxels.",
             "The file is damaged or not a 3D image: export the CT again.",
         )
     total = math.prod(counts)
@@ -114,6 +118,33 @@ def check_payload(header: FileHeader) -> None:
         complete = _inflates_to(path, header.data_offset, header.voxel_bytes)
     if not complete:
         raise damaged(path.name, "it ends before the last slice")
+
+
+def check_finite(header: FileHeader) -> None:
+    """Refuse a NIfTI with NaN or infinite voxels.
+
+    ITK turns them into 0 while reading, which is water in HU; so the file is looked at.
+
+    Raises:
+        InputError: ``input-not-finite`` or ``input-truncated``.
+    """
+    if not header.float_dtype or header.voxel_bytes is None:
+        return
+    dtype = np.dtype(header.float_dtype)
+    left = header.voxel_bytes
+    opened = gzip.open if header.encoding == "gzip" else open
+    try:
+        with opened(header.data_path, "rb") as file:
+            file.seek(header.data_offset)
+            while left > 0:
+                chunk = file.read(min(_CHUNK_BYTES, left))
+                left -= len(chunk)
+                if not np.isfinite(np.frombuffer(chunk, dtype)).all():
+                    raise not_finite()
+                if not chunk:
+                    raise damaged(header.data_path.name, "it ends before the last slice")
+    except (EOFError, OSError, zlib.error, ValueError) as error:
+        raise damaged(header.data_path.name, "its voxels are damaged") from error
 
 
 def _inflates_to(path: Path, offset: int, needed: int) -> bool:

@@ -15,7 +15,7 @@ from CovidLesionSegLib.errors import InputError
 from .geometry import Affine
 from .guards import check_header, check_spacing, checked_volume
 from .headers import read_header
-from .payload import check_payload
+from .payload import check_finite, check_payload
 from .refusals import damaged, disoriented, forbidden, sheared
 from .volume import CtVolume, Provenance
 
@@ -129,6 +129,7 @@ def _read_file(path: Path, kind: str) -> CtVolume:
             size, affine = _grid(reader)
             check_header(size[::-1], affine, _components(reader))
             check_payload(header)
+            check_finite(header)
             image = reader.Execute()
     except (RuntimeError, MemoryError, OSError) as error:
         raise _translated(error, path) from error
@@ -183,7 +184,9 @@ def _grid(reader: sitk.ImageFileReader) -> tuple[tuple[int, ...], Affine]:
         directions = np.array(reader.GetDirection()).reshape(axes, axes)[:3, :3]
         affine[:3, :3] = directions * spacing
         affine[:3, 3] = reader.GetOrigin()[:3]
-        if not np.allclose(np.linalg.norm(directions, axis=0), 1.0, atol=1e-3):
+        if np.abs(directions).max() > 1.01 or not np.allclose(
+            np.linalg.norm(directions, axis=0), 1.0, atol=1e-3
+        ):
             raise disoriented("the direction cosines are not unit vectors")
     return size, affine
 

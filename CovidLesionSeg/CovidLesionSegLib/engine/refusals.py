@@ -50,6 +50,15 @@ def rescale_missing(lowest: int | None = None) -> InputError:
     )
 
 
+def not_finite() -> InputError:
+    """NaN or infinite voxels."""
+    return InputError(
+        "input-not-finite",
+        "Some voxels are not numbers or infinite.",
+        "Replace them by -1024 HU (air), or export the CT again.",
+    )
+
+
 def too_large(counts: Sequence[int]) -> InputError:
     """Too many voxels, or a header that claims them."""
     return InputError(
