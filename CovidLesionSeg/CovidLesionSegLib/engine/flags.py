@@ -15,8 +15,11 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "single-lung": "Only one lung was found.",
         "approximate-lobes": "The lobes are approximate: their borders come from an atlas, not "
         "from the fissures of this patient.",
-        "no-lobes": "There are no lobes, so there are no numbers per lobe.",
-        "lobe-missing": "A lobe is missing from the lobes that were given.",
+        "lobe-missing": "A lobe is missing from the lobes that were given; it has no numbers.",
+        "lobes-cover-part": "The lobes that were given leave a part of the lungs out.",
+        "lobes-by-position": "The lobes that were given had no names; they were told apart by "
+        "their position.",
+        "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }
 )
 """One sentence for every flag of a `CtVolume`, an `Anatomy` or a row."""

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.version import __version__
 
-from .anatomy import find_anatomy
 from .devices import resolve_device, use_all_cores
 from .flags import warnings_for
 from .inference import SliceModel, predict_infection, predict_lungs
 from .lesions import find_lesions
+from .lobes import find_lobes
 from .lungs import LungMask, segment_lungs
 from .models import DEFAULT_MODEL, open_infection_model, open_lung_model
 from .opacity import split_opacity
@@ -107,7 +107,7 @@ def _run(
     with reporter.stage("lungs"):
         lungs = _find_lungs(ct, lung_model, reporter)
     with reporter.stage("lobes"):
-        anatomy = find_anatomy(ct, lungs, options.lobes)
+        anatomy = find_lobes(ct, lungs, options.lobes)
     with reporter.stage("infection"):
         prediction = predict_infection(ct, anatomy.lungs, model, reporter)
         infection = infection_mask(
