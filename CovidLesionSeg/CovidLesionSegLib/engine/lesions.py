@@ -104,7 +104,7 @@ def find_lesions(
     if order.size == 0:
         return (), labels
     pleura = pleura or PleuralDistance.of(anatomy.lungs, ct)
-    return _measure(labels, order.size, prediction, ct, anatomy, pleura), labels
+    return measure_lesions(labels, order.size, prediction, ct, anatomy, pleura), labels
 
 
 def _majority(
@@ -121,7 +121,7 @@ def _majority(
     return np.where(votes[:, 1:].any(axis=1), winner, 0)
 
 
-def _measure(
+def measure_lesions(
     labels: NDArray[np.uint16],
     count: int,
     prediction: Prediction,
@@ -129,6 +129,16 @@ def _measure(
     anatomy: Anatomy,
     pleura: PleuralDistance,
 ) -> tuple[Lesion, ...]:
+    """Measure lesions that are already told apart.
+
+    Args:
+        labels: uint16 ``[z, y, x]`` with every id from 1 to ``count``.
+        count: Number of lesions.
+        prediction: Probability and agreement.
+        ct: The CT.
+        anatomy: Lungs and lobes.
+        pleura: Distance to the pleura.
+    """
     where = np.nonzero(labels)
     ids = labels[where]
     sizes = np.bincount(ids, minlength=count + 1).astype(np.float64)

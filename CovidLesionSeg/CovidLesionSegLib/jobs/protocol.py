@@ -1,6 +1,7 @@
 """What the worker says, one JSON object a line.
 
-``{"event": "progress", "stage": "lungs", "fraction": 0.21}``, then exactly one of
+``{"event": "progress", "stage": "lungs", "fraction": 0.21}`` at every step and
+``{"event": "alive"}`` every few seconds, then exactly one of
 ``{"event": "done", ...}``, ``{"event": "cancelled"}`` or
 ``{"event": "failed", "code": ..., "message": ..., "hint": ...}``.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 from CovidLesionSegLib.errors import CovidLesionSegError
 
-EVENTS = ("progress", "done", "cancelled", "failed")
+EVENTS = ("progress", "alive", "done", "cancelled", "failed")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Event:
 def progress(stage: str, fraction: float) -> Event:
     """Return the event for a step of progress."""
     return Event("progress", {"stage": stage, "fraction": round(fraction, 4)})
+
+
+def alive() -> Event:
+    """Return the event that says no more than that the process lives."""
+    return Event("alive", {})
 
 
 def failed(error: CovidLesionSegError) -> Event:

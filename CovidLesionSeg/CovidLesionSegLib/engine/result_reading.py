@@ -1,0 +1,71 @@
+"""The way back from `result.json` to the values of `engine.result`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .result import Lesion, Lobe, Lung, Measure, Quantification, RegionRow, RunInfo
+
+
+def quantification_from_dict(values: Mapping[str, Any]) -> Quantification:
+    """Return the table of a parsed `result.json` (its entry ``"quantification"``)."""
+    return Quantification(
+        rows=tuple(
+            RegionRow(
+                row["region"], row["label"], _measures(row["measures"]), tuple(row.get("flags", ()))
+            )
+            for row in values["rows"]
+        ),
+        scores=_measures(values["scores"]),
+        conventions=dict(values["conventions"]),
+    )
+
+
+def lesions_from_list(entries: Sequence[Mapping[str, Any]]) -> tuple[Lesion, ...]:
+    """Return the lesions of a parsed `result.json` (its entry ``"lesions"``)."""
+    return tuple(lesion_from_dict(entry) for entry in entries)
+
+
+def lesion_from_dict(entry: Mapping[str, Any]) -> Lesion:
+    """Return one lesion of a parsed `result.json`."""
+    x, y, z = entry["centroid_lps_mm"]
+    return Lesion(
+        id=entry["id"],
+        lobe=Lobe[entry["lobe"]] if entry["lobe"] else None,
+        lung=Lung[entry["lung"].upper()] if entry["lung"] else None,
+        volume_ml=entry["volume_ml"],
+        diameter_mm=entry["diameter_mm"],
+        mean_hu=entry["mean_hu"],
+        centroid_lps_mm=(x, y, z),
+        uncertainty=entry["uncertainty"],
+        agreement=entry["agreement"],
+        pleural_distance_mm=entry["pleural_distance_mm"],
+        state=entry["state"],
+    )
+
+
+def run_from_dict(run: Mapping[str, Any], timings_s: Mapping[str, float]) -> RunInfo:
+    """Return how a result was made (the entries ``"run"`` and ``"timings_s"``)."""
+    return RunInfo(
+        model_id=run["model"],
+        weights_sha256=dict(run["weights_sha256"]),
+        device=run["device"],
+        threshold=run["threshold"],
+        seed=run["seed"],
+        versions=dict(run["versions"]),
+        timings_s=dict(timings_s),
+    )
+
+
+def _measures(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Measure]:
+    return {
+        name: Measure(
+            entry["value"],
+            entry["unit"],
+            entry.get("low"),
+            entry.get("high"),
+            entry.get("reason", ""),
+        )
+        for name, entry in entries.items()
+    }

@@ -1,0 +1,413 @@
+"""Lesions under review: identities that outlive edits, and what a person decided.
+
+A lesion keeps its id while voxels are added to it or taken from it. What is drawn apart is a
+new lesion, what is cut off becomes one, and splitting or merging by hand changes who owns the
+voxels, never the voxels. After an edit only the lesions near it are measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .lesions import PleuralDistance, find_lesions, measure_lesions
+from .lungs_grid import WorkingGrid
+from .masks import Box, bounding_box
+from .postprocess import MINIMUM_LESION_ML
+from .result import Anatomy, Lesion, Prediction
+from .volume import CtVolume
+
+UNREVIEWED, ACCEPTED, REJECTED, EDITED = "unreviewed", "accepted", "rejected", "edited"
+_TOUCHING = np.ones((3, 3, 3), dtype=bool)
+
+Labels = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class ReviewContext:
+    """What stays the same while lesions are edited.
+
+    Attributes:
+        ct: The CT.
+        anatomy: Lungs and lobes.
+        prediction: Maps of the networks.
+        ai_infection: uint8 ``[z, y, x]``, the infection as computed.
+    """
+
+    ct: CtVolume
+    anatomy: Anatomy
+    prediction: Prediction
+    ai_infection: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one edit did to the infection.
+
+    Attributes:
+        added_voxels, removed_voxels: Numbers of voxels.
+        box: Where, on the CT's grid.
+    """
+
+    added_voxels: int
+    removed_voxels: int
+    box: Box
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What is needed to take one step back.
+
+    Attributes:
+        box: Where something changed.
+        infection, labels: The voxels there, as they were.
+        lesions, boxes, decisions, rejected: The book-keeping, as it was.
+    """
+
+    box: Box
+    infection: NDArray[np.uint8]
+    labels: Labels
+    lesions: Mapping[int, Lesion]
+    boxes: Mapping[int, Box]
+    decisions: Mapping[int, str]
+    rejected: Mapping[int, Lesion]
+
+
+def doubt_of(lesion: Lesion) -> float:
+    """Return how doubtful a lesion is, 0..1: its uncertainty, or the models' disagreement."""
+    disagreement = 0.0 if lesion.agreement is None else 1.0 - lesion.agreement
+    return max(lesion.uncertainty, disagreement)
+
+
+class LesionBook:
+    """The lesions of one CT under review.
+
+    Args:
+        context: What stays the same.
+        infection: uint8 ``[z, y, x]``, the infection now.
+        labels: uint16 of the same shape with the lesions' ids from an earlier session.
+        decisions: What was decided then, by id.
+        rejected: Lesions rejected then.
+    """
+
+    def __init__(
+        self,
+        context: ReviewContext,
+        infection: NDArray[np.uint8],
+        labels: Labels | None = None,
+        decisions: Mapping[int, str] | None = None,
+        rejected: Iterable[Lesion] = (),
+    ) -> None:
+        self._context = context
+        self._pleura = PleuralDistance.of(context.anatomy.lungs, context.ct)
+        self._factor = WorkingGrid.of(context.ct.hu[:1, :1, :1], context.ct.spacing_mm_zyx).factor
+        self.infection = infection.copy()
+        self._decisions = dict(decisions or {})
+        self._rejected = {lesion.id: lesion for lesion in rejected}
+        self._lesions: dict[int, Lesion] = {}
+        self._boxes: dict[int, Box] = {}
+        if labels is None:
+            found, self.labels = find_lesions(
+                infection,
+                context.prediction,
+                context.ct,
+                context.anatomy,
+                MINIMUM_LESION_ML,
+                self._pleura,
+            )
+            self._lesions = {lesion.id: lesion for lesion in found}
+            boxes = enumerate(ndimage.find_objects(self.labels), start=1)
+            self._boxes = {lesion_id: box for lesion_id, box in boxes if box is not None}
+        else:
+            self.labels = np.where(infection > 0, labels, 0).astype(np.uint16)
+            for lesion_id, box in enumerate(ndimage.find_objects(self.labels), start=1):
+                if box is not None:
+                    self._measure(lesion_id, box)
+        self._next_id = max([0, *self._lesions, *self._rejected, *self._decisions]) + 1
+
+    @property
+    def current(self) -> tuple[Lesion, ...]:
+        """The lesions that are there, by id, with their states."""
+        return tuple(self._with_state(lesion) for _, lesion in sorted(self._lesions.items()))
+
+    @property
+    def all(self) -> tuple[Lesion, ...]:
+        """Lesions that are there and rejected ones, most doubtful first."""
+        rejected = (replace(lesion, state=REJECTED) for lesion in self._rejected.values())
+        return tuple(
+            sorted((*self.current, *rejected), key=lambda item: (-doubt_of(item), item.id))
+        )
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many lesions are decided, and of how many."""
+        states = [lesion.state for lesion in self.all]
+        return sum(state != UNREVIEWED for state in states), len(states)
+
+    def lesion(self, lesion_id: int) -> Lesion:
+        """Return a lesion that is there; KeyError when there is none."""
+        return self._with_state(self._lesions[lesion_id])
+
+    def box(self, lesion_id: int) -> Box:
+        """Return where a lesion lies; KeyError when it is not there."""
+        return self._boxes[lesion_id]
+
+    def without(self, lesion_id: int) -> NDArray[np.uint8]:
+        """Return the infection without one lesion."""
+        mask = self.infection.copy()
+        mask[self.labels == lesion_id] = 0
+        return mask
+
+    def decide(self, lesion_id: int, decision: str) -> Snapshot:
+        """Note a decision; returns the state before."""
+        before = self.snapshot((slice(0, 0), slice(0, 0), slice(0, 0)))
+        self._decisions[lesion_id] = decision
+        return before
+
+    def reject(self, lesion_id: int) -> tuple[Change, Snapshot]:
+        """Remove a lesion and remember it as rejected."""
+        lesion = self._lesions[lesion_id]
+        done = self.update(self.without(lesion_id))
+        if done is None:
+            raise ValueError(f"lesion {lesion_id} has no voxels")
+        self._rejected[lesion_id] = lesion
+        return done
+
+    def update(self, infection: NDArray[np.uint8]) -> tuple[Change, Snapshot] | None:
+        """Follow an edit of the infection, whoever made it.
+
+        Args:
+            infection: uint8 ``[z, y, x]``, the infection after the edit.
+
+        Returns:
+            What changed and the state before; None when nothing did.
+        """
+        differs = (infection > 0) != (self.infection > 0)
+        if not differs.any():
+            return None
+        box = bounding_box(differs)
+        was, now = self.infection[box] > 0, infection[box] > 0
+        change = Change(int(np.sum(now & ~was)), int(np.sum(was & ~now)), box)
+        near = self._region_of(box)
+        before = self.snapshot(near)
+        edited = set(np.unique(self.labels[box][differs[box]]).tolist()) - {0}
+        self.infection[box] = now
+        for lesion_id in edited:
+            self._decisions[lesion_id] = EDITED
+        for lesion_id in self._relabel(near, self._grown(box)):
+            self._measure(lesion_id, near)
+        return change, before
+
+    def split(self, lesion_id: int, parts: NDArray[np.bool_], box: Box) -> tuple[int, Snapshot]:
+        """Give a part of a lesion an id of its own; no voxel of the infection changes.
+
+        Args:
+            lesion_id: The lesion.
+            parts: Boolean on ``box``, true for the new lesion.
+            box: The lesion's box.
+
+        Returns:
+            The new id and the state before.
+        """
+        before = self.snapshot(self._aligned(box))
+        new_id = self._take_id()
+        self.labels[box][parts & (self.labels[box] == lesion_id)] = new_id
+        for part in (lesion_id, new_id):
+            self._measure(part, before.box)
+        return new_id, before
+
+    def merge(self, lesion_ids: Iterable[int]) -> Snapshot:
+        """Make one lesion of several: the one with the smallest id remains."""
+        first, *others = sorted(lesion_ids)
+        boxes = [self.box(lesion_id) for lesion_id in (first, *others)]
+        union = tuple(
+            slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
+            for axis in range(3)
+        )
+        before = self.snapshot(self._aligned((union[0], union[1], union[2])))
+        for lesion_id in others:
+            self.labels[before.box][self.labels[before.box] == lesion_id] = first
+            self._forget(lesion_id)
+        self._measure(first, before.box)
+        return before
+
+    def snapshot(self, box: Box) -> Snapshot:
+        """Return the state now, with the voxels of a box."""
+        return Snapshot(
+            box,
+            self.infection[box].copy(),
+            self.labels[box].copy(),
+            dict(self._lesions),
+            dict(self._boxes),
+            dict(self._decisions),
+            dict(self._rejected),
+        )
+
+    def restore(self, snapshot: Snapshot) -> Snapshot:
+        """Go back to a snapshot; returns the state before, for redo."""
+        before = self.snapshot(snapshot.box)
+        self.infection[snapshot.box] = snapshot.infection
+        self.labels[snapshot.box] = snapshot.labels
+        self._lesions = dict(snapshot.lesions)
+        self._boxes = dict(snapshot.boxes)
+        self._decisions = dict(snapshot.decisions)
+        self._rejected = dict(snapshot.rejected)
+        return before
+
+    def dice_to_ai(self) -> float:
+        """Return the Dice coefficient of the infection now and as computed; 1 if both empty."""
+        now, ai = self.infection > 0, self._context.ai_infection > 0
+        both = int(np.count_nonzero(now)) + int(np.count_nonzero(ai))
+        return 1.0 if both == 0 else 2.0 * int(np.count_nonzero(now & ai)) / both
+
+    def is_edited(self) -> bool:
+        """Return whether the infection differs from the one that was computed."""
+        return bool(np.any((self.infection > 0) != (self._context.ai_infection > 0)))
+
+    def _with_state(self, lesion: Lesion) -> Lesion:
+        return replace(lesion, state=self._decisions.get(lesion.id, UNREVIEWED))
+
+    def _forget(self, lesion_id: int) -> None:
+        for record in (self._lesions, self._boxes, self._decisions):
+            record.pop(lesion_id, None)
+
+    def _take_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _grown(self, box: Box) -> Box:
+        """Return a box with one voxel more on every side."""
+        z, y, x = (
+            slice(max(part.start - 1, 0), min(part.stop + 1, size))
+            for part, size in zip(box, self.labels.shape, strict=True)
+        )
+        return z, y, x
+
+    def _region_of(self, box: Box) -> Box:
+        """Return the box of an edit together with those of all lesions it touches."""
+        wide = self._grown(box)
+        ids = set(np.unique(self.labels[wide]).tolist()) - {0}
+        boxes = [wide, *(self.box(lesion_id) for lesion_id in ids)]
+        z, y, x = (
+            slice(min(part[axis].start for part in boxes), max(part[axis].stop for part in boxes))
+            for axis in range(3)
+        )
+        return self._aligned((z, y, x))
+
+    def _aligned(self, box: Box) -> Box:
+        """Return a box whose start fits the blocks of the pleural distance."""
+        z, y, x = (
+            slice(part.start - part.start % step, part.stop)
+            for part, step in zip(box, self._factor, strict=True)
+        )
+        return z, y, x
+
+    def _relabel(self, near: Box, edited: Box) -> set[int]:
+        """Give new voxels to lesions and cut-off pieces an id; returns the ids concerned."""
+        labels, mask = self.labels[near], self.infection[near] > 0
+        concerned = set(np.unique(self.labels[edited]).tolist()) - {0}
+        labels[~mask] = 0
+        self._adopt(near, labels, mask & (labels == 0), concerned)
+        for lesion_id in sorted(concerned):
+            pieces, count = ndimage.label(labels == lesion_id, structure=_TOUCHING)
+            if count == 0:
+                self._forget(lesion_id)
+            elif count > 1 and lesion_id in self._lesions:
+                concerned = concerned | self._cut(labels, pieces, count)
+        return concerned
+
+    def _adopt(
+        self, near: Box, labels: Labels, new: NDArray[np.bool_], concerned: set[int]
+    ) -> None:
+        """Give every new piece to the lesion it touches most, else an id of its own."""
+        pieces, _ = ndimage.label(new, structure=_TOUCHING)
+        voxels = MINIMUM_LESION_ML / self._context.ct.voxel_volume_ml
+        for index, found in enumerate(ndimage.find_objects(pieces), start=1):
+            wide = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in found)
+            piece = pieces[wide] == index
+            around = ndimage.binary_dilation(piece, structure=_TOUCHING) & ~piece
+            contact = np.bincount(labels[wide][around])
+            if contact.size > 1 and contact[1:].any():
+                owner = int(contact[1:].argmax()) + 1
+            elif piece.sum() >= voxels:
+                place = tuple(
+                    slice(outer.start + part.start, None)
+                    for outer, part in zip(near, wide, strict=True)
+                )
+                owner = self._restored(place, piece) or self._take_id()
+                self._decisions.setdefault(owner, EDITED)
+            else:
+                continue
+            labels[wide][piece] = owner
+            if owner in self._lesions:
+                self._decisions[owner] = EDITED
+            concerned.add(owner)
+
+    def _restored(self, box: tuple[slice, ...], piece: NDArray[np.bool_]) -> int | None:
+        """Return the rejected lesion that a piece brings back, if it is one."""
+        volume = float(piece.sum()) * self._context.ct.voxel_volume_ml
+        centre_zyx = [part.start + c.mean() for part, c in zip(box, piece.nonzero(), strict=True)]
+        centre = (self._context.ct.affine_lps @ [*centre_zyx[::-1], 1.0])[:3]
+        for lesion_id, lesion in self._rejected.items():
+            same_place = np.allclose(centre, lesion.centroid_lps_mm, atol=0.1)
+            if same_place and np.isclose(volume, lesion.volume_ml):
+                del self._rejected[lesion_id]
+                self._decisions[lesion_id] = UNREVIEWED
+                return lesion_id
+        return None
+
+    def _cut(self, labels: Labels, pieces: NDArray[np.intp], count: int) -> set[int]:
+        """Let the largest piece keep the id; the others become lesions of their own."""
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+        sizes[0] = 0
+        own = set()
+        for index in range(1, count + 1):
+            if index != int(sizes.argmax()):
+                new_id = self._take_id()
+                labels[pieces == index] = new_id
+                self._decisions[new_id] = EDITED
+                own.add(new_id)
+        return own
+
+    def _measure(self, lesion_id: int, box: Box) -> None:
+        """Measure one lesion inside a box that holds it whole."""
+        near = self._aligned(box)
+        context, crop = self._context, self.labels[near] == lesion_id
+        if not crop.any():
+            self._forget(lesion_id)
+            return
+        z, y, x = (
+            slice(outer.start + part.start, outer.start + part.stop)
+            for outer, part in zip(near, bounding_box(crop), strict=True)
+        )
+        self._boxes[lesion_id] = (z, y, x)
+        affine = context.ct.affine_lps.copy()
+        start_xyz = [part.start for part in near][::-1]
+        affine[:3, 3] = (affine @ [*start_xyz, 1.0])[:3]
+        blocks = tuple(
+            slice(part.start // step, -(-part.stop // step))
+            for part, step in zip(near, self._factor, strict=True)
+        )
+        lobes = context.anatomy.lobes
+        agreement = context.prediction.agreement
+        (found,) = measure_lesions(
+            crop.astype(np.uint16),
+            1,
+            Prediction(
+                context.prediction.infection[near],
+                None,
+                None if agreement is None else agreement[near],
+            ),
+            replace(context.ct, hu=context.ct.hu[near], affine_lps=affine),
+            replace(
+                context.anatomy,
+                lungs=context.anatomy.lungs[near],
+                lobes=None if lobes is None else lobes[near],
+            ),
+            PleuralDistance(self._pleura.distance_mm[blocks], self._factor),
+        )
+        self._lesions[lesion_id] = replace(found, id=lesion_id)

@@ -1,0 +1,192 @@
+"""What the host and the worker hand each other: a folder with a job, then with its result.
+
+Voxels travel as ``.npy`` in the CT's LPS axis order, everything else in `result.json`, which
+stays the only serial form of a result. The folder lives in a temporary place and is deleted by
+the host, because it holds the patient's voxels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CovidLesionSegLib.engine.geometry import Affine, AxisOrientation
+from CovidLesionSegLib.engine.result import (
+    Anatomy,
+    Lobe,
+    LobeSource,
+    Prediction,
+    SegmentationResult,
+)
+from CovidLesionSegLib.engine.result_json import result_to_json
+from CovidLesionSegLib.engine.result_reading import (
+    lesions_from_list,
+    quantification_from_dict,
+    run_from_dict,
+)
+from CovidLesionSegLib.engine.volume import CtVolume, Provenance
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+
+JOB_FILE = "job.json"
+RESULT_FILE = "result.json"
+VOXELS_FILE = "ct.npy"
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run that a worker is asked for.
+
+    Attributes:
+        voxels_kji: Voxels of the input grid ``[k, j, i]``, as they are in the scene.
+        affine_lps: 4 x 4, index ``(i, j, k)`` to LPS in mm.
+        provenance: Where the CT came from.
+        options: Fields of `SegmentOptions`, JSON-ready.
+        lobes_file: Name of a segmentation in the job's folder with lobes from the scene, or
+            empty.
+    """
+
+    voxels_kji: NDArray[Any]
+    affine_lps: Affine
+    provenance: Provenance
+    options: Mapping[str, Any] = field(default_factory=dict)
+    lobes_file: str = ""
+
+
+def write_job(folder: Path, job: Job) -> Path:
+    """Write a job into a folder and return the path of its `job.json`."""
+    np.save(folder / VOXELS_FILE, job.voxels_kji)
+    values = {
+        "affine_lps": job.affine_lps.tolist(),
+        "source": job.provenance.source,
+        "name": job.provenance.name,
+        "series_instance_uid": job.provenance.series_instance_uid,
+        "options": dict(job.options),
+        "lobes_file": job.lobes_file,
+    }
+    path = folder / JOB_FILE
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+def read_job(path: Path) -> Job:
+    """Read a job.
+
+    Raises:
+        InputError: ``job-unreadable``.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Job(
+            voxels_kji=np.load(path.parent / VOXELS_FILE, allow_pickle=False),
+            affine_lps=np.array(values["affine_lps"], dtype=np.float64),
+            provenance=Provenance(values["source"], values["name"], values["series_instance_uid"]),
+            options=values["options"],
+            lobes_file=values["lobes_file"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "job-unreadable", f"The job {path.name} can't be read: {error}."
+        ) from error
+
+
+def write_result(folder: Path, result: SegmentationResult) -> Path:
+    """Write a result into a folder and return the path of its `result.json`.
+
+    `result.json` comes last: where it stands, everything stands.
+    """
+    names = {}
+    for name, array in _arrays(result).items():
+        if array is not None:
+            np.save(folder / f"{name}.npy", array)
+            names[name] = f"{name}.npy"
+    (folder / "grid.json").write_text(
+        json.dumps({"input_affine_lps": result.ct.input_affine_lps.tolist()}), encoding="utf-8"
+    )
+    names["grid"] = "grid.json"
+    path = folder / RESULT_FILE
+    path.write_text(result_to_json(result, names), encoding="utf-8")
+    return path
+
+
+def read_result(folder: Path) -> SegmentationResult:
+    """Read what `write_result` wrote.
+
+    Raises:
+        CovidLesionSegError: ``result-unreadable``.
+    """
+    try:
+        values = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        grid = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
+        arrays = {
+            name: np.load(folder / file, allow_pickle=False)
+            for name, file in values["files"].items()
+            if file.endswith(".npy")
+        }
+        return _result(values, np.array(grid["input_affine_lps"]), arrays)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CovidLesionSegError(
+            "result-unreadable",
+            "The result of the calculation could not be read.",
+            "Look whether the disk is full, then run it again.",
+        ) from error
+
+
+def with_scene_lobes(result: SegmentationResult) -> SegmentationResult:
+    """Say that a result's lobes came from the scene and not from a file."""
+    return replace(result, anatomy=replace(result.anatomy, lobe_source=LobeSource.SCENE))
+
+
+def _arrays(result: SegmentationResult) -> dict[str, NDArray[Any] | None]:
+    return {
+        "hu": result.ct.hu,
+        "infection": result.infection,
+        "opacity": result.opacity,
+        "lungs": result.anatomy.lungs,
+        "lobes": result.anatomy.lobes,
+        "probability": result.prediction.infection,
+        "boundary": result.prediction.boundary,
+        "agreement": result.prediction.agreement,
+    }
+
+
+def _result(
+    values: Mapping[str, Any], input_affine: Affine, arrays: Mapping[str, NDArray[Any]]
+) -> SegmentationResult:
+    ct, anatomy = values["ct"], values["anatomy"]
+    orientation = AxisOrientation.from_affine(input_affine)
+    hu = arrays["hu"]
+    return SegmentationResult(
+        ct=CtVolume(
+            hu=hu,
+            affine_lps=orientation.affine_to_lps_order(
+                input_affine, orientation.from_lps(hu).shape
+            ),
+            orientation=orientation,
+            input_affine_lps=input_affine,
+            provenance=Provenance(ct["source"], ct["name"], ct["series_instance_uid"]),
+            flags=tuple(ct["flags"]),
+        ),
+        prediction=Prediction(
+            arrays["probability"], arrays.get("boundary"), arrays.get("agreement")
+        ),
+        infection=arrays["infection"],
+        anatomy=Anatomy(
+            lungs=arrays["lungs"],
+            lobes=arrays.get("lobes"),
+            lobe_source=LobeSource(anatomy["lobe_source"]),
+            missing=tuple(Lobe[name] for name in anatomy["missing_lobes"]),
+            flags=tuple(anatomy["flags"]),
+            lobe_uncertainty_mm=anatomy["lobe_uncertainty_mm"],
+        ),
+        lesions=lesions_from_list(values["lesions"]),
+        quantification=quantification_from_dict(values["quantification"]),
+        run=run_from_dict(values["run"], values["timings_s"]),
+        warnings=tuple(values["warnings"]),
+        opacity=arrays.get("opacity"),
+    )

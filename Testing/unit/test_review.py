@@ -1,0 +1,174 @@
+"""Lesions keep their identity through edits; numbers equal those of a fresh start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from CovidLesionSegLib.engine.lesions import find_lesions
+from CovidLesionSegLib.engine.review import ACCEPTED, EDITED, REJECTED, LesionBook, ReviewContext
+from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
+from CovidLesionSegLib.errors import InputError
+from Testing.support.results import make_result
+
+
+@pytest.fixture
+def context() -> ReviewContext:
+    result = make_result("moderate")
+    return ReviewContext(result.ct, result.anatomy, result.prediction, result.infection)
+
+
+@pytest.fixture
+def book(context: ReviewContext) -> LesionBook:
+    return LesionBook(context, context.ai_infection)
+
+
+def voxels(book: LesionBook, lesion_id: int) -> NDArray[np.intp]:
+    return np.argwhere(book.labels == lesion_id)
+
+
+def assert_measured_as_if_fresh(book: LesionBook, context: ReviewContext) -> None:
+    """Every lesion has the numbers that a search from scratch finds."""
+    fresh, _ = find_lesions(book.infection, context.prediction, context.ct, context.anatomy, 0.05)
+    kept = sorted(book.current, key=lambda lesion: -lesion.volume_ml)
+    assert len(kept) == len(fresh)
+    for one, other in zip(kept, fresh, strict=True):
+        assert one.volume_ml == pytest.approx(other.volume_ml)
+        assert one.mean_hu == pytest.approx(other.mean_hu)
+        assert one.uncertainty == pytest.approx(other.uncertainty)
+        assert one.centroid_lps_mm == pytest.approx(other.centroid_lps_mm)
+        assert one.pleural_distance_mm == pytest.approx(other.pleural_distance_mm)
+        assert (one.lobe, one.lung) == (other.lobe, other.lung)
+
+
+def test_nothing_changed_is_no_change(book: LesionBook) -> None:
+    assert book.update(book.infection.copy()) is None
+    assert not book.is_edited()
+    assert book.dice_to_ai() == 1.0
+
+
+def test_the_most_doubtful_comes_first(book: LesionBook) -> None:
+    doubts = [lesion.uncertainty for lesion in book.all]
+    assert len(doubts) == 3
+    assert doubts == sorted(doubts, reverse=True)
+
+
+def test_added_voxels_belong_to_the_lesion_they_touch(
+    book: LesionBook, context: ReviewContext
+) -> None:
+    infection = book.infection.copy()
+    box = book.box(1)
+    z, y, x = (part.start + (part.stop - part.start) // 2 for part in box)
+    infection[z, y, box[2].start - 2 : x] = 1
+    done = book.update(infection)
+    assert done is not None
+    change, _ = done
+    assert change.added_voxels > 0
+    assert change.removed_voxels == 0
+    assert [lesion.id for lesion in book.current] == [1, 2, 3]
+    assert book.lesion(1).state == EDITED
+    assert book.lesion(2).state == "unreviewed"
+    assert_measured_as_if_fresh(book, context)
+
+
+def test_a_cut_makes_two_lesions_and_the_larger_keeps_the_id(
+    book: LesionBook, context: ReviewContext
+) -> None:
+    infection = book.infection.copy()
+    box = book.box(1)
+    infection[:, :, box[2].start + (box[2].stop - box[2].start) // 3][
+        book.labels[:, :, box[2].start + (box[2].stop - box[2].start) // 3] == 1
+    ] = 0
+    book.update(infection)
+    assert [lesion.id for lesion in book.current] == [1, 2, 3, 4]
+    assert book.lesion(1).volume_ml > book.lesion(4).volume_ml
+    assert_measured_as_if_fresh(book, context)
+
+
+def test_a_drawn_lesion_is_new_and_a_dot_is_none(book: LesionBook, context: ReviewContext) -> None:
+    infection = book.infection.copy()
+    infection[22:25, 20:24, 15:19] = 1
+    book.update(infection)
+    assert book.lesion(4).state == EDITED
+    assert_measured_as_if_fresh(book, context)
+
+
+def test_reject_undo_and_the_segment_editors_undo(book: LesionBook) -> None:
+    before = book.infection.copy()
+    book.decide(1, ACCEPTED)
+    change, snapshot = book.reject(1)
+    assert change.removed_voxels == int(np.sum(before)) - int(np.sum(book.infection))
+    states = {lesion.id: lesion.state for lesion in book.all}
+    assert states == {1: REJECTED, 2: "unreviewed", 3: "unreviewed"}
+    assert book.progress == (1, 3)
+    book.restore(snapshot)
+    assert np.array_equal(book.infection, before)
+    assert book.lesion(1).state == ACCEPTED
+    book.reject(1)
+    book.update(before)  # as another tool's undo does
+    assert {lesion.id: lesion.state for lesion in book.all}[1] == "unreviewed"
+
+
+def test_split_and_merge_change_no_voxel(book: LesionBook, context: ReviewContext) -> None:
+    before, volume = book.infection.copy(), book.lesion(1).volume_ml
+    place = tuple(int(i) for i in voxels(book, 1)[0])
+    part = split_at(book, context, 1, (place[0], place[1], place[2]))
+    new_id, snapshot = book.split(1, part, book.box(1))
+    assert np.array_equal(book.infection, before)
+    assert book.labels[place] == new_id
+    assert book.lesion(1).volume_ml + book.lesion(new_id).volume_ml == pytest.approx(volume)
+    book.merge([1, new_id])
+    assert book.lesion(1).volume_ml == pytest.approx(volume)
+    assert [lesion.id for lesion in book.current] == [1, 2, 3]
+    book.restore(snapshot)
+    assert_measured_as_if_fresh(book, context)
+
+
+def test_a_lesion_too_small_is_not_split(context: ReviewContext) -> None:
+    tiny = np.zeros_like(context.ai_infection)
+    tiny[10, 30, 20] = 1
+    book = LesionBook(context, tiny)
+    with pytest.raises(InputError, match="split"):
+        split_at(book, context, 1, (10, 30, 20))
+
+
+def test_a_missed_lesion_grows_on_the_probability(context: ReviewContext) -> None:
+    without = np.where(
+        find_lesions(context.ai_infection, context.prediction, context.ct, context.anatomy, 0.05)[1]
+        == 2,
+        0,
+        context.ai_infection,
+    ).astype(np.uint8)
+    book = LesionBook(context, without)
+    missed = find_lesions(
+        context.ai_infection, context.prediction, context.ct, context.anatomy, 0.05
+    )[0][1]
+    index = index_of_point(context, missed.centroid_lps_mm)
+    book.update(grow_at(context, without, index))
+    assert len(book.current) == 3
+    assert book.lesion(3).volume_ml == pytest.approx(missed.volume_ml, rel=0.5)
+
+
+@pytest.mark.parametrize("index", [(0, 0, 0), (14, 25, 12)])
+def test_nothing_grows_where_nothing_was_seen(
+    context: ReviewContext, index: tuple[int, int, int]
+) -> None:
+    with pytest.raises(InputError, match="Segment Editor"):
+        grow_at(context, context.ai_infection, index)
+
+
+def test_a_saved_book_opens_as_it_was(book: LesionBook, context: ReviewContext) -> None:
+    book.decide(2, ACCEPTED)
+    book.reject(3)
+    again = LesionBook(
+        context,
+        book.infection,
+        book.labels,
+        {lesion.id: lesion.state for lesion in book.current},
+        [lesion for lesion in book.all if lesion.state == REJECTED],
+    )
+    for one, other in zip(again.all, book.all, strict=True):
+        assert (one.id, one.state, one.lobe) == (other.id, other.state, other.lobe)
+        assert one.centroid_lps_mm == pytest.approx(other.centroid_lps_mm)
+    assert again.progress == book.progress == (2, 3)
