@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -344,6 +345,13 @@ def test_unreadable_file_beside_a_series(tmp_path: Path) -> None:
     whole = (tmp_path / "IM0000.dcm").read_bytes()
     (tmp_path / "broken.dcm").write_bytes(whole[:134] + b"\xff" * 60)
     np.testing.assert_array_equal(read_ct(tmp_path).hu, series.hu)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on Windows")
+def test_named_pipe_in_the_folder_does_not_hang(tmp_path: Path) -> None:
+    Series().write(tmp_path)
+    os.mkfifo(tmp_path / "pipe.dcm")
+    assert read_ct(tmp_path).flags == ()
 
 
 def test_too_few_slices(tmp_path: Path) -> None:

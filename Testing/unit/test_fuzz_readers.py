@@ -45,13 +45,13 @@ def limited_memory() -> Iterator[None]:
 
 def outcome(path: Path) -> str:
     """Read a damaged file; anything but a CT or a refusal fails the test by itself."""
-    started = time.monotonic()
+    started = time.process_time()
     refusal: InputError | None = None
     try:
         read_ct(path)
     except InputError as error:
         refusal = error
-    assert time.monotonic() - started < SECONDS_PER_FILE
+    assert time.process_time() - started < SECONDS_PER_FILE
     if refusal is None:
         return "read"
     assert refusal.message

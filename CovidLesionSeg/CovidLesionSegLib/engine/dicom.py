@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,14 +72,12 @@ def read_dicom(path: Path, series_instance_uid: str | None = None) -> CtVolume:
         InputError: See the table in `guards`.
     """
     found = _search(path)
-    slices = found.slices
-    if path.is_file() and slices and series_instance_uid is None:
-        own = next((header for header in slices if header.path == path), None)
-        slices = [header for header in slices if own and header.series_uid == own.series_uid]
-    if not slices:
+    if not found.slices:
         raise _nothing_found(path, found)
-    if series_instance_uid is not None:
-        slices = [header for header in slices if header.series_uid == series_instance_uid]
+    wanted = series_instance_uid
+    if wanted is None and path.is_file():
+        wanted = found.slices[0].series_uid
+    slices = [header for header in found.slices if wanted in (None, header.series_uid)]
     if not slices:
         raise InputError(
             "dicom-series",
@@ -120,16 +119,17 @@ def _check_rescale(slices: tuple[SliceHeader, ...]) -> None:
 
 def _search(path: Path) -> _Findings:
     found = _Findings()
-    if path.is_file():
-        candidates = sorted(item for item in path.parent.iterdir() if item.is_file())
-        first = _Findings()
-        _add_file(path, first)
-        if not first.slices or first.slices[0].frame is not None:
-            return first
-    else:
-        candidates = list(_files_below(path))
-    for candidate in candidates:
-        _add_file(candidate, found)
+    if path.is_dir():
+        for candidate in _files_below(path):
+            _add_file(candidate, found)
+        return found
+    _add_file(path, found)
+    if not found.slices or found.slices[0].frame is not None:
+        return found
+    with suppress(OSError):  # the file may be readable in a folder that is not
+        for candidate in sorted(path.parent.iterdir()):
+            if candidate.is_file() and candidate != path:
+                _add_file(candidate, found)
     return found
 
 
@@ -142,8 +142,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder, onerror=refuse):
         folders.sort()
         for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(root, name)
+            path = Path(root, name)
+            if not name.startswith(".") and path.is_file():  # opening a pipe would wait forever
+                yield path
 
 
 def _add_file(path: Path, found: _Findings) -> None:
