@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from CovidLesionSegLib.engine.definitions import CONVENTIONS
+from CovidLesionSegLib.engine.quantify import quantify
 from CovidLesionSegLib.engine.result import Measure, Quantification, RegionRow
 from CovidLesionSegLib.export.tables import lobes_columns, measure_title, write_lobes_csv
 from Testing.support.results import make_result
@@ -104,11 +106,21 @@ def test_the_file_is_plain_utf8_with_unix_lines(tmp_path: Path) -> None:
     [
         ("infected_percent", "%", "Infected [%]"),
         ("volume_ml", "ml", "Volume [ml]"),
-        ("mean_hu", "HU", "Mean [HU]"),
-        ("ggo_percent", "%", "GGO [%]"),
-        ("lesion_count", "count", "Lesion count"),
-        ("ct_severity_score_25", "score", "CT severity score 25"),
+        ("hu_p50", "HU", "Lesion median [HU]"),
+        ("some_new_score", "score", "Some new score"),
     ],
 )
 def test_titles_are_for_people(name: str, unit: str, title: str) -> None:
     assert measure_title(name, unit) == title
+
+
+def test_the_table_of_the_engine_fits() -> None:
+    result = make_result()
+    table = quantify(result.ct, result.infection, result.anatomy, result.prediction, result.lesions)
+
+    columns = {column.name: column for column in lobes_columns(table)}
+    titles = [column.title for column in columns.values()]
+    assert len(set(titles)) == len(titles), "two columns look the same"
+    assert {len(column.cells) for column in columns.values()} == {8}
+    assert columns["infected_percent"].description == CONVENTIONS["infected_percent"]
+    assert columns["ctss_0_25"].cells[-1] is not None

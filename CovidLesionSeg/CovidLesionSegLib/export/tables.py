@@ -14,7 +14,25 @@ from .atomic import atomic_path
 Cell = str | float | None
 
 _UNIT_SUFFIXES = {"ml": "_ml", "%": "_percent", "HU": "_hu", "mm": "_mm"}
-_ACRONYMS = {name.lower(): name for name in ("CT", "GGO", "HU", "LAA", "PHO", "PO", "WAL", "TSS")}
+_TITLES = {
+    "ggo_percent": "Ground-glass [%]",
+    "consolidation_percent": "Consolidation [%]",
+    "wal_percent": "Well aerated [%]",
+    "laa950_percent": "LAA-950 [%]",
+    "mean_hu": "Lesion mean [HU]",
+    "hu_p10": "Lesion 10th percentile [HU]",
+    "hu_p50": "Lesion median [HU]",
+    "hu_p90": "Lesion 90th percentile [HU]",
+    "lesion_count": "Lesions",
+    "involvement_score": "Involvement, 0 to 5",
+    "ctss_0_25": "CT severity score, 0 to 25",
+    "tss_0_20": "Total severity score, 0 to 20",
+    "ct_grade_0_4": "CT grade, 0 to 4",
+    "po_percent": "PO [%]",
+    "pho_percent": "PHO [%]",
+    "outside_lung_ml": "Lesion outside the lungs [ml]",
+}
+"""Titles that the name alone does not give."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +114,11 @@ def write_lobes_csv(
 
 def measure_title(name: str, unit: str) -> str:
     """Return ``"Infected [%]"`` for ``"infected_percent"`` and its unit."""
+    if name in _TITLES:
+        return _TITLES[name]
     stem = name.removesuffix(_UNIT_SUFFIXES.get(unit, ""))
-    words = [_ACRONYMS.get(word, word) for word in stem.split("_") if word]
     shown_unit = f" [{unit}]" if unit in _UNIT_SUFFIXES else ""
-    return _capitalized(" ".join(words)) + shown_unit
+    return _capitalized(stem.replace("_", " ")) + shown_unit
 
 
 def _capitalized(text: str) -> str:
