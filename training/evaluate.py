@@ -1,4 +1,8 @@
-"""Measure models: ``python -m training.evaluate volumes|lungs --data DIR --json FILE``."""
+"""Measure models.
+
+``python -m training.evaluate volumes|lungs --data DIR --json FILE`` or
+``python -m training.evaluate semiseg --predictions DIR --gt DIR --json FILE``.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +31,11 @@ from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
+from . import semiseg_evaluation, volume_evaluation
 from .config import DataConfig
 from .data.volumes import VolumeFiles, find_volumes, load_volume
 from .splits import VOLUMES, load_split
-from .volume_evaluation import Scores, infection_scores, lung_scores, summarise
+from .volume_evaluation import Scores, infection_scores, lung_scores
 
 _LOG = logging.getLogger("training")
 
@@ -127,44 +132,72 @@ def _json_ready(cases: Mapping[str, Scores]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, measure, print a table and write JSON."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("task", choices=("volumes", "lungs"))
-    parser.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
-    parser.add_argument("--json", type=Path, help="where to write every score")
-    parser.add_argument("--models", type=Path, help="folder with models.json; default: bundled")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="id of the infection model")
-    parser.add_argument("--split", default="bundled", help="whose validation cases")
-    parser.add_argument("--cases", nargs="*", default=(), help="these cases instead")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    try:
+        report = _semiseg(options) if options.task == "semiseg" else _volumes(options)
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    tasks = parser.add_subparsers(dest="task", required=True)
+    for task, what in (("volumes", "lesions in whole CTs"), ("lungs", "lungs in whole CTs")):
+        volumes = tasks.add_parser(task, help=what)
+        volumes.add_argument("--data", type=Path, required=True, help="folder of the volume sets")
+        volumes.add_argument("--models", type=Path, help="folder with models.json; else bundled")
+        volumes.add_argument("--model", default=DEFAULT_MODEL, help="id of the infection model")
+        volumes.add_argument("--split", default="bundled", help="whose validation cases")
+        volumes.add_argument("--cases", nargs="*", default=(), help="these cases instead")
+        volumes.add_argument("--device", default="auto")
+        volumes.add_argument("--threads", type=int, default=0, help="CPU threads; 0: open")
+    semiseg = tasks.add_parser("semiseg", help="maps of COVID-SemiSeg slices")
+    semiseg.add_argument("--predictions", type=Path, required=True, help="folder of 8-bit maps")
+    semiseg.add_argument("--gt", type=Path, required=True, help="folder of masks")
+    for task_parser in tasks.choices.values():
+        task_parser.add_argument("--json", type=Path, help="where to write every score")
+    return parser
+
+
+def _volumes(options: argparse.Namespace) -> dict[str, Any]:
     if options.threads:
         torch.set_num_threads(options.threads)
     store = default_store()
     if options.models is not None:
         store = WeightsStore(options.models, user_model_dir())
-    try:
-        files = select_cases(options.data, options.split, options.cases)
-        device = resolve_device(options.device)
-        cases, digests = evaluate(options.task, files, store, options.model, device)
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
-    summary = summarise(cases, patients_by_case())
+    files = select_cases(options.data, options.split, options.cases)
+    device = resolve_device(options.device)
+    cases, digests = evaluate(options.task, files, store, options.model, device)
+    summary = volume_evaluation.summarise(cases, patients_by_case())
     print_table(cases, summary)
-    if options.json is not None:
-        used = LUNG_MODEL if options.task == "lungs" else options.model
-        report = {
-            "command": f"python -m training.evaluate {options.task} --split {options.split}",
-            "model": used,
-            "weights_sha256": digests,
-            "cases": _json_ready(cases),
-            "summary": summary,
-        }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return {
+        "command": f"python -m training.evaluate {options.task} --split {options.split}",
+        "model": LUNG_MODEL if options.task == "lungs" else options.model,
+        "weights_sha256": digests,
+        "cases": _json_ready(cases),
+        "summary": summary,
+    }
+
+
+def _semiseg(options: argparse.Namespace) -> dict[str, Any]:
+    images = semiseg_evaluation.score_folder(options.predictions, options.gt)
+    summary = semiseg_evaluation.summarise(list(images.values()))
+    for protocol, scores in summary.items():
+        table = Table(*scores, title=f"{protocol}, {len(images)} images")
+        table.add_row(*(f"{value:.4f}" for value in scores.values()))
+        Console().print(table)
+    return {
+        "command": "python -m training.evaluate semiseg",
+        "predictions": options.predictions.name,
+        "images": {stem: {"half": scores.half} for stem, scores in images.items()},
+        "summary": summary,
+    }
 
 
 if __name__ == "__main__":
