@@ -100,6 +100,17 @@ def test_unlabelled_slices_teach_only_certain_background() -> None:
     assert NOT_LABELLED not in labels[4]
 
 
+def test_gas_apart_from_the_lungs_is_background() -> None:
+    hu, _, lung = make_arrays(0)
+    hu[0:2, 20:26, 12:18] = -900
+    lung[:2] = NOT_LABELLED
+    joined = three_class_lungs(lung, hu, (5.0, 6.0, 6.0))
+    assert (joined[0, 21:25, 13:17] == NOT_LABELLED).all()
+    hu[1] = 40
+    apart = three_class_lungs(lung, hu, (5.0, 6.0, 6.0))
+    assert (apart[0, 21:25, 13:17] == 0).all()
+
+
 def test_store_holds_the_engines_own_slices(tiny_data: Path, cases: list[StoredCase]) -> None:
     volume = load_volume(find_volumes(tiny_data / "tiny")[0])
     recipe = SliceRecipe(pixel_mm=6.0)

@@ -12,6 +12,7 @@ BACKGROUND, RIGHT, LEFT = 0, 1, 2
 
 _AIR_THRESHOLD_HU = -320
 _UNCERTAIN_MARGIN_MM = 12.0
+_FOREIGN_GAS_ML = 2.0
 _MAX_EROSIONS = 12
 _MIN_SHARE_OF_LUNG = 0.1
 _PURE_SHARE = 0.97
@@ -72,30 +73,52 @@ def _seed_sides(lung: NDArray[np.bool_], middle_x: float) -> NDArray[np.uint8] |
 
 
 def certain_background(
-    hu: NDArray[np.int16], spacing_mm_zyx: tuple[float, float, float]
+    hu: NDArray[np.int16],
+    lung: NDArray[np.bool_],
+    spacing_mm_zyx: tuple[float, float, float],
 ) -> NDArray[np.bool_]:
-    """Find voxels that can't be lung, without any mask.
+    """Find voxels that can't be lung, on slices where nobody has drawn.
 
-    Gas inside the body (lungs, airways, stomach, bowel) stays uncertain with a margin around
-    it, and so does what it encloses within a slice. Only the rest is certain: an expert's
-    missing slices then teach what lies around the lungs and never contradict the expert.
+    Gas inside the body that hangs together with drawn lung (lungs, airways) stays uncertain
+    with a margin around it, and so does what it encloses within a slice. Everything else is
+    certain, larger gas apart from the lungs (stomach, bowel) included: missing slices then
+    teach what lies around the lungs and never contradict the expert.
 
     Args:
         hu: int16 HU ``[z, y, x]``; lesion-free slices are assumed, dense lung is not found.
+        lung: What an expert has drawn; without any, all gas is uncertain.
         spacing_mm_zyx: Voxel edge lengths in mm.
     """
-    result = np.zeros(hu.shape, dtype=bool)
+    gas = np.stack([_enclosed_gas(slice_hu) for slice_hu in hu])
+    foreign = _foreign_gas(gas, lung, spacing_mm_zyx)
     margin = max(1, round(_UNCERTAIN_MARGIN_MM / spacing_mm_zyx[1]))
-    for index, slice_hu in enumerate(hu):
-        gas = ndimage.binary_opening(slice_hu < _AIR_THRESHOLD_HU)
-        regions, _ = ndimage.label(gas)
-        border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-        inside = gas & ~np.isin(regions, np.unique(border))
-        uncertain = ndimage.binary_fill_holes(
-            ndimage.binary_closing(np.pad(inside, margin), iterations=margin)
-        )
-        grown = ndimage.binary_dilation(uncertain, iterations=margin)
+    result = np.zeros(hu.shape, dtype=bool)
+    for index, uncertain in enumerate(gas & ~foreign):
+        closed = ndimage.binary_closing(np.pad(uncertain, margin), iterations=margin)
+        grown = ndimage.binary_dilation(ndimage.binary_fill_holes(closed), iterations=margin)
         result[index] = ~grown[margin:-margin, margin:-margin]
+    return result | foreign
+
+
+def _enclosed_gas(slice_hu: NDArray[np.int16]) -> NDArray[np.bool_]:
+    gas = ndimage.binary_opening(slice_hu < _AIR_THRESHOLD_HU)
+    regions, _ = ndimage.label(gas)
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    enclosed: NDArray[np.bool_] = gas & ~np.isin(regions, np.unique(border))
+    return enclosed
+
+
+def _foreign_gas(
+    gas: NDArray[np.bool_], lung: NDArray[np.bool_], spacing_mm_zyx: tuple[float, float, float]
+) -> NDArray[np.bool_]:
+    if not lung.any():
+        return np.zeros_like(gas)
+    regions, _ = ndimage.label(gas | lung)
+    volumes_ml = np.bincount(regions.ravel()) * (np.prod(spacing_mm_zyx) / 1000.0)
+    foreign = volumes_ml >= _FOREIGN_GAS_ML
+    foreign[np.unique(regions[lung])] = False
+    foreign[0] = False
+    result: NDArray[np.bool_] = foreign[regions] & gas
     return result
 
 
@@ -114,10 +137,9 @@ def three_class_lungs(
     Returns:
         uint8 ``[z, y, x]``: 0 background, 1 right, 2 left, 255 ignore.
     """
-    labels = split_sides(lung == 1, spacing_mm_zyx)
+    drawn = lung == 1
+    labels = split_sides(drawn, spacing_mm_zyx)
     unlabelled = lung == NOT_LABELLED
-    labels[unlabelled] = NOT_LABELLED
-    for index in np.flatnonzero(unlabelled.any(axis=(1, 2))):
-        background = certain_background(hu[index : index + 1], spacing_mm_zyx)[0]
-        labels[index][unlabelled[index] & background] = BACKGROUND
+    if unlabelled.any():
+        labels[unlabelled & ~certain_background(hu, drawn, spacing_mm_zyx)] = NOT_LABELLED
     return labels

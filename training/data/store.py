@@ -21,7 +21,7 @@ from .lung_labels import LEFT, RIGHT, three_class_lungs
 from .volumes import NOT_LABELLED, LabelledVolume, VolumeFiles, find_volumes, load_volume
 
 _LOG = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2
 _ARRAYS = ("image", "infection", "lungs")
 
 
