@@ -176,23 +176,25 @@ def test_the_input_grid_does_not_change_the_picture() -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-def test_no_text_leaves_the_picture() -> None:
-    result = replace(
-        make_result(),
-        warnings=("The slices are more than 8 mm apart; small lesions can be missed.",) * 4,
-    )
-    figure = overview_figure(_measured(result))
+@pytest.mark.parametrize("count", [0, 3, 40])
+def test_no_text_leaves_the_picture_or_covers_another(count: int) -> None:
+    from matplotlib.text import Text
+
+    warning = "The slices are more than 8 mm apart; small lesions can be missed. " * 2
+    figure = overview_figure(replace(make_result(), warnings=(warning,) * count))
     figure.canvas.draw()
 
-    width, height = figure.bbox.width, figure.bbox.height
-    for text in figure.findobj(lambda artist: hasattr(artist, "get_text")):
-        if text.get_text() and text.get_visible():
-            box = text.get_window_extent()
-            if box.width > 0:
-                assert box.x0 >= 0
-                assert box.x1 <= width, text.get_text()
-                assert box.y0 >= 0, text.get_text()
-                assert box.y1 <= height, text.get_text()
+    legend_bottom = figure.legends[0].get_window_extent().y0
+    (remarks,) = (text for text in figure.texts if "not a medical device" in text.get_text())
+    assert remarks.get_window_extent().y1 < legend_bottom
+    assert ("more remarks" in remarks.get_text()) == (count == 40)
+    for text in figure.findobj(Text):
+        box = text.get_window_extent()
+        if text.get_text() and box.width > 0:
+            assert box.x0 >= 0, text.get_text()
+            assert box.x1 <= figure.bbox.width, text.get_text()
+            assert box.y0 >= 0, text.get_text()
+            assert box.y1 <= figure.bbox.height, text.get_text()
 
 
 def test_the_file_is_the_same_twice_and_holds_no_name(tmp_path: Path) -> None:
@@ -212,12 +214,12 @@ def test_drawing_leaves_no_global_state() -> None:
     package_folder = Path(write_overview.__code__.co_filename).parents[2]
     code = (
         "import sys, matplotlib\n"
-        "before = dict(matplotlib.rcParams)\n"
+        "before = matplotlib.rcParams.copy()\n"
         "from CovidLesionSegLib.export.overview import overview_figure\n"
         "from Testing.support.results import make_result\n"
         "overview_figure(make_result()).canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
-        "assert dict(matplotlib.rcParams) == before\n"
+        "assert dict.__eq__(matplotlib.rcParams, before)\n"
         "assert 'torch' not in sys.modules\n"
     )
     paths = (

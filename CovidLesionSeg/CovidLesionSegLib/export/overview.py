@@ -38,9 +38,11 @@ _PICTURE_HEIGHT_IN = (2.5, 3.9)
 _GAP_IN = 0.05
 _BORDER_IN = 0.3
 _TEXT_ABOVE_IN = 1.6
-_TEXT_BELOW_IN = 1.5
+_LEGEND_IN = 0.5
+_REMARK_LINE_IN = 0.175
+_MOST_REMARK_LINES = 12
 _CHART_MAX_IN = 5.4
-_REMARK_COLUMNS = 95
+_REMARK_COLUMNS = 84
 _SCORES = (
     ("ctss_0_25", "CT severity score", 25),
     ("tss_0_20", "total severity score", 20),
@@ -166,13 +168,15 @@ def _draw_text(figure: Any, result: SegmentationResult) -> None:
     write(0.42, number, fontsize=42, fontweight="bold", va="baseline")
     write(0.66, _headline(result), fontsize=12)
     write(0.96, _details(result), fontsize=9.5, color=QUIET, linespacing=1.6)
-    chart_height = min(height - 2 * _BORDER_IN - _TEXT_ABOVE_IN - _TEXT_BELOW_IN, _CHART_MAX_IN)
+    remarks = _remarks(result)
+    below = _LEGEND_IN + _REMARK_LINE_IN * len(remarks)
+    chart_height = min(height - 2 * _BORDER_IN - _TEXT_ABOVE_IN - below, _CHART_MAX_IN)
     bottom = 1.0 - (_BORDER_IN + _TEXT_ABOVE_IN + chart_height) / height
     axes = figure.add_axes((left, bottom, CHART_WIDTH_IN / width, chart_height / height))
     draw_lobe_chart(axes, result.quantification)
     _draw_legend(figure, (left, bottom), "lung" if result.anatomy.lobes is None else "lobe")
     foot = {"fontsize": 8, "color": QUIET, "va": "bottom", "linespacing": 1.5}
-    figure.text(left, _BORDER_IN / height, _remarks(result), **foot)
+    figure.text(left, _BORDER_IN / height, "\n".join(remarks), **foot)
 
 
 def _draw_legend(figure: Any, position: tuple[float, float], dotted: str) -> None:
@@ -230,14 +234,20 @@ def _details(result: SegmentationResult) -> str:
     return "\n".join([*lines, ", ".join(scores)])
 
 
-def _remarks(result: SegmentationResult) -> str:
+def _remarks(result: SegmentationResult) -> list[str]:
+    """Return the warnings and the provenance as lines; what is too much is counted."""
     run = result.run
     version = run.versions.get("CovidLesionSeg", "")
-    paragraphs = (
-        *result.warnings,
-        (
-            f"CovidLesionSeg {version}, model {run.model_id}, threshold {run.threshold:g}. "
-            "Not reviewed by a person. For research; not a medical device."
-        ),
+    provenance = textwrap.wrap(
+        f"CovidLesionSeg {version}, model {run.model_id}, threshold {run.threshold:g}. "
+        "Not reviewed by a person. For research; not a medical device.",
+        _REMARK_COLUMNS,
     )
-    return "\n".join(textwrap.fill(paragraph, _REMARK_COLUMNS) for paragraph in paragraphs)
+    lines: list[str] = []
+    for number, warning in enumerate(result.warnings):
+        wrapped = textwrap.wrap(warning, _REMARK_COLUMNS)
+        if len(lines) + len(wrapped) + len(provenance) + 1 > _MOST_REMARK_LINES:
+            lines.append(f"{len(result.warnings) - number} more remarks are in result.json.")
+            break
+        lines += wrapped
+    return [*lines, *provenance]
