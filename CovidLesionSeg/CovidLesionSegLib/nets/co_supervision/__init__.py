@@ -45,7 +45,7 @@ FAMILY = Family(
     presets={
         "paper": CoSupervisionOptions(),
         "lite": CoSupervisionOptions(
-            fusion_width=32, decoder_widths=(16, 32, 48, 64, 128), decoder_edge=True
+            fusion_width=32, decoder_widths=(16, 32, 48, 64, 128), fused_edge_width=12
         ),
     },
     encoders={"lite": ("efficientnet-lite0",)},

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from CovidLesionSegLib.nets.blocks import resize
+from CovidLesionSegLib.nets.decoder_blocks import ConvNormRelu
 
 
 class SupervisionHead(nn.Module):
@@ -28,6 +29,29 @@ class SupervisionHead(nn.Module):
     def forward(self, feature: Tensor, like: Tensor) -> Tensor:
         """Map ``(B, inputs, h, w)`` to logits ``(B, 1, H, W)`` at the size of ``like``."""
         return resize(self.conv(feature), like)
+
+
+class FusedEdgeHead(nn.Module):
+    """Edge head on the fused feature, with one hidden layer (ours, lite scale).
+
+    The paper tries edge heads on decoder features (ESM* in figure 2). The fused feature is
+    what the infection map is read from, and a 3x3 layer turns the one into the contour of
+    the other, so that both agree.
+
+    Args:
+        inputs: Channels of the fused feature.
+        width: Channels of the hidden layer.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.hidden = ConvNormRelu(inputs, width)
+        self.head = SupervisionHead(width)
+
+    def forward(self, fused: Tensor, like: Tensor) -> Tensor:
+        """Map ``(B, inputs, h, w)`` to logits ``(B, 1, H, W)`` at the size of ``like``."""
+        logits: Tensor = self.head(self.hidden(fused), like)
+        return logits
 
 
 class AttentionBlock(nn.Module):

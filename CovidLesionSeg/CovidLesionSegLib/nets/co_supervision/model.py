@@ -12,7 +12,7 @@ from CovidLesionSegLib.nets.family import SegmentationModel, require
 from CovidLesionSegLib.nets.outputs import ModelOutput
 
 from .backbone import DECODER_WIDTHS, ENCODER_WIDTHS, ResUnet, UnetFeatures, decode
-from .heads import AttentionFusion, SupervisionHead
+from .heads import AttentionFusion, FusedEdgeHead, SupervisionHead
 from .options import CoSupervisionOptions, options_of, side_names
 
 _EDGE_LEVELS = 2
@@ -50,7 +50,7 @@ class CoSupervisionNet(SegmentationModel):
     supervision (ASSM, equation 2) on the three coarser ones, attention fusion (AFM) on the
     five decoder features. At paper scale the boundary output is the coarser of the two
     edge heads, whose receptive field is the larger one; the lite scale adds an edge head on
-    the finest decoder feature, which also knows where lesions are.
+    the fused feature, which also knows where lesions are.
 
     Args:
         config: Resolved config of the family, of variant ``"paper"``.
@@ -61,7 +61,11 @@ class CoSupervisionNet(SegmentationModel):
         options = options_of(config)
         self.unet, encoder_widths, decoder_widths = _unet(config, options)
         self.supervision = nn.ModuleList(SupervisionHead(width) for width in encoder_widths)
-        self.decoder_edge = SupervisionHead(decoder_widths[0]) if options.decoder_edge else None
+        self.fused_edge = (
+            FusedEdgeHead(options.fusion_width, options.fused_edge_width)
+            if options.fused_edge_width
+            else None
+        )
         self.fusion = AttentionFusion(decoder_widths[0], decoder_widths[1:], options.fusion_width)
         self.head = nn.Conv2d(options.fusion_width, 1, 1)
         self._side_names = side_names(options)
@@ -76,8 +80,8 @@ class CoSupervisionNet(SegmentationModel):
             for head, feature in zip(self.supervision, features.encoder, strict=True)
         ]
         edges = maps[:_EDGE_LEVELS]
-        if self.decoder_edge is not None:
-            edges.append(self.decoder_edge(finest, images))
+        if self.fused_edge is not None:
+            edges.append(self.fused_edge(fused, images))
         boundary = edges.pop()
         sides = dict(
             zip(self._side_names, (*maps[:1:-1], *edges[::-1]), strict=True),

@@ -22,14 +22,14 @@ class CoSupervisionOptions(FamilyOptions):
         fusion_width: Channels of the attention fusion.
         decoder_widths: Channels of the decoder features from fine to coarse, the last being
             the bridge. Lite scale only; the paper's are fixed.
-        decoder_edge: Whether a further edge head sits on the finest decoder feature
-            (``ESM*`` in figure 2 of the paper) and makes the boundary output.
+        fused_edge_width: Hidden channels of a further edge head, on the fused feature, that
+            makes the boundary output; 0 for none, as in the paper.
     """
 
     variant: str = "paper"
     fusion_width: int = 64
     decoder_widths: tuple[int, ...] = (64, 64, 128, 256, 512)
-    decoder_edge: bool = False
+    fused_edge_width: int = 0
 
     def __post_init__(self) -> None:
         require_choice("variant", self.variant, VARIANTS)
@@ -39,9 +39,10 @@ class CoSupervisionOptions(FamilyOptions):
             "decoder_widths",
             "needs five positive widths",
         )
+        require(self.fused_edge_width >= 0, "fused_edge_width", "must not be negative")
         require(
-            self.variant == "paper" or not self.decoder_edge,
-            "decoder_edge",
+            self.variant == "paper" or self.fused_edge_width == 0,
+            "fused_edge_width",
             "belongs to the variant 'paper'",
         )
 
@@ -61,7 +62,7 @@ def side_names(options: CoSupervisionOptions) -> tuple[str, ...]:
     if options.variant == "released":
         return ("edge_x5", "edge_x4", "edge_x3", "edge_x2")
     semantic = ("mask_s5", "mask_s4", "mask_s3")
-    return (*semantic, "edge_s2", "edge_s1") if options.decoder_edge else (*semantic, "edge_s1")
+    return (*semantic, "edge_s2", "edge_s1") if options.fused_edge_width else (*semantic, "edge_s1")
 
 
 def output_names(config: ModelConfig) -> tuple[str, ...]:
