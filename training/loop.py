@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from CovidLesionSegLib.nets.encoders import lite0_weights_path, load_imagenet_weights
+from CovidLesionSegLib.nets.encoders.base import Encoder
 from CovidLesionSegLib.nets.outputs import ModelOutput
 from CovidLesionSegLib.nets.registry import create_from_config
 
@@ -28,7 +29,6 @@ from .tasks import Task
 
 _LOG = logging.getLogger(__name__)
 _LOG_EVERY = 20
-_ENCODER_PREFIX = "encoder."
 
 
 @dataclass
@@ -79,8 +79,8 @@ def initial_state(config: TrainingConfig, fabric: Fabric, pretrained: bool = Tru
     fabric.seed_everything(config.optimisation.seed, verbose=False)
     model = create_from_config(config.model)
     if pretrained:
-        encoder: Any = model.encoder
-        load_imagenet_weights(encoder, lite0_weights_path())
+        for encoder in image_encoders(model):
+            load_imagenet_weights(encoder, lite0_weights_path())
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(model, config.optimisation.ema_decay)
     average.module.to(fabric.device)
@@ -91,11 +91,17 @@ def initial_state(config: TrainingConfig, fabric: Fabric, pretrained: bool = Tru
     return TrainingState(prepared, optimiser, average)
 
 
+def image_encoders(model: nn.Module) -> list[Encoder]:
+    """Return the pretrainable encoders of a network: one, or one per stream."""
+    return [module for module in model.modules() if isinstance(module, Encoder)]
+
+
 def parameter_groups(model: nn.Module, config: OptimisationConfig) -> list[dict[str, Any]]:
     """Group parameters: a lower rate for the encoder, weight decay on kernels only."""
+    pretrained = {id(p) for encoder in image_encoders(model) for p in encoder.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        key = (name.startswith(_ENCODER_PREFIX), parameter.ndim > 1)
+    for parameter in model.parameters():
+        key = (id(parameter) in pretrained, parameter.ndim > 1)
         groups.setdefault(key, []).append(parameter)
     result = []
     for (encoder, kernel), parameters in sorted(groups.items(), key=lambda item: item[0]):
