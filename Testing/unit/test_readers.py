@@ -317,6 +317,24 @@ def test_metaimage_traps(tmp_path: Path, row: tuple[str, list[tuple[str, str]], 
     refused(text_header(tmp_path / "ct.mha", *row[1]), row[2])
 
 
+def test_voxels_in_one_file_per_slice(tmp_path: Path) -> None:
+    local = "ElementDataFile = LOCAL"
+    for name in ("LIST", "slice%03d.raw 1 12 1"):
+        path = text_header(tmp_path / "ct.mha", (local, f"ElementDataFile = {name}"))
+        refused(path, "input-format")
+        path = text_header(
+            tmp_path / "ct.nrrd", ("encoding: raw", f"encoding: raw\ndata file: {name}")
+        )
+        refused(path, "input-format")
+
+
+def test_stream_that_makes_itk_crash(tmp_path: Path) -> None:
+    path = written(tmp_path / "ct.mha", compressed=True)
+    path.write_bytes(path.read_bytes().replace(b"LOCAL\n", b"LOCAL\r"))
+    with pytest.raises(InputError):
+        read_ct(path)
+
+
 @pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
 def test_dimensions_and_components(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

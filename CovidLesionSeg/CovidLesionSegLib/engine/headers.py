@@ -78,7 +78,7 @@ def read_header(path: Path, source: str) -> FileHeader:
     readers = {"nifti": _read_nifti, "nrrd": _read_nrrd, "metaimage": _read_metaimage}
     try:
         return readers[source](path)
-    except (ValueError, KeyError, IndexError, struct.error, OverflowError) as error:
+    except (ValueError, KeyError, StopIteration, struct.error, OverflowError) as error:
         raise damaged(path.name, "its header is damaged") from error
 
 
@@ -125,6 +125,7 @@ def _read_nifti(path: Path) -> FileHeader:
         source="nifti",
         data_path=path,
         data_offset=offset,
+        voxels=voxels,
         voxel_bytes=voxels * bits // 8,
         encoding="gzip" if is_gzip(path) else "raw",
         orientation_known=has_sform or fields["qform_code"][0] > 0,
@@ -171,23 +172,28 @@ def _check_nifti_grid(pixdim: tuple[float, ...], sform: NDArray[np.float64] | No
     check_affine(directions)
 
 
-def _text_header(path: Path, separators: str, last_key: str) -> tuple[dict[str, str], int]:
+def _text_header(path: Path, separators: str, last_key: str = "") -> tuple[dict[str, str], int]:
     """Return the fields of a text header by lower-case key, and where it ends.
 
-    A header ends with an empty line or after ``last_key``.
+    A header ends after ``last_key``, or with an empty line or the file if that is empty. One
+    that runs on into the voxels is refused, because ITK 5.4 crashes on some of those.
     """
     with path.open("rb") as file:
         raw = file.read(_MAX_TEXT_HEADER)
     fields: dict[str, str] = {}
     position = 0
-    for line in raw.splitlines(keepends=True):
-        position += len(line)
-        text = line.decode("latin-1").strip()
-        if not text:
+    for line in raw.split(b"\n"):
+        position += len(line) + 1
+        text = line.rstrip(b"\r").decode("utf-8")
+        if not text.strip() and not last_key:
             break
+        if not text.replace("\t", " ").isprintable():
+            raise ValueError("the header holds bytes that are no text")
         at = min((text.find(mark) for mark in separators if mark in text), default=-1)
         if at > 0 and not text.startswith("#"):
             key = text[:at].strip().lower()
+            if key in fields:
+                raise ValueError(f"{key} is stated twice")
             fields[key] = text[at + 1 :].lstrip("=").strip()
             if key == last_key:
                 break
@@ -201,29 +207,43 @@ def _numbers(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _single(data_file: str) -> str:
+    """Return the name of the voxels' file; refuse one file per slice.
+
+    Such images are rare, and ITK 5.4 crashes on damaged ones.
+    """
+    if data_file.upper().startswith("LIST") or "%" in data_file:
+        raise InputError(
+            "input-format",
+            "The voxels of this image are spread over several files.",
+            "Save it as one file, for example as .nii.gz or .nrrd.",
+        )
+    return data_file
+
+
 def _read_nrrd(path: Path) -> FileHeader:
-    fields, end = _text_header(path, ":", "")
+    fields, end = _text_header(path, ":")
     if read_start(path, 4) != b"NRRD":
         raise damaged(path.name, "it is not a NRRD image")
     counts = _numbers(fields["sizes"])
     voxels = check_voxel_count(counts)
     _check_nrrd_spacing(fields, len(counts))
     kind = fields["type"].lower()
-    voxel_bytes = next((size for size, kinds in _NRRD_BYTES.items() if kind in kinds), None)
+    voxel_bytes = next(size for size, kinds in _NRRD_BYTES.items() if kind in kinds)
     encoding = fields["encoding"].lower()
     if encoding in ("txt", "text", "ascii"):
         encoding, voxel_bytes = "raw", 1
-    data_file = fields.get("data file", fields.get("datafile", ""))
+    data_file = _single(fields.get("data file", fields.get("datafile", "")))
     skipped = int(fields.get("byte skip", fields.get("byteskip", "0")))
-    several = data_file.upper().startswith("LIST") or "%" in data_file
+    if "line skip" in fields or "lineskip" in fields:
+        encoding = "other"
     return FileHeader(
         source="nrrd",
-        data_path=path.parent / data_file if data_file and not several else path,
+        data_path=path.parent / data_file if data_file else path,
         data_offset=max(0, skipped) + (0 if data_file else end),
-        voxel_bytes=None if voxel_bytes is None else voxels * voxel_bytes,
-        encoding={"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(
-            "several" if several or "line skip" in fields else encoding, "other"
-        ),
+        voxels=voxels,
+        voxel_bytes=voxels * voxel_bytes,
+        encoding={"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(encoding, "other"),
         orientation_known=fields.get("space", "").lower() in _NRRD_ANATOMICAL_SPACES,
     )
 
@@ -242,21 +262,22 @@ def _read_metaimage(path: Path) -> FileHeader:
     counts = _numbers(fields["dimsize"])
     if len(counts) != int(fields["ndims"]):
         raise ValueError("DimSize and NDims differ")
-    voxels = check_voxel_count(counts) * int(fields.get("elementnumberofchannels", "1"))
+    channels = int(fields.get("elementnumberofchannels", "1"))
+    voxels = check_voxel_count((*counts, channels)) // channels
     kind = fields["elementtype"].upper().removeprefix("MET_").removesuffix("_ARRAY")
-    voxel_bytes = _METAIMAGE_BYTES.get(kind, _METAIMAGE_BYTES.get(kind.removeprefix("U")))
-    data_file = fields["elementdatafile"]
+    voxel_bytes = channels * _METAIMAGE_BYTES[kind.removeprefix("U")]
+    data_file = _single(fields["elementdatafile"])
     attached = data_file.upper() == "LOCAL"
-    several = data_file.upper().startswith("LIST") or "%" in data_file
     compressed = fields.get("compresseddata", "false").lower() == "true"
     if fields.get("binarydata", "true").lower() != "true":
         voxel_bytes = 1
     return FileHeader(
         source="metaimage",
-        data_path=path if attached or several else path.parent / data_file,
+        data_path=path if attached else path.parent / data_file,
         data_offset=max(0, int(fields.get("headersize", "0"))) + (end if attached else 0),
-        voxel_bytes=None if voxel_bytes is None else voxels * voxel_bytes,
-        encoding="other" if several else "zlib" if compressed else "raw",
+        voxels=voxels,
+        voxel_bytes=voxels * voxel_bytes,
+        encoding="zlib" if compressed else "raw",
         orientation_known=any(
             key in fields for key in ("transformmatrix", "rotation", "orientation")
         ),

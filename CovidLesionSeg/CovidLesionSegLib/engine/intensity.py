@@ -120,7 +120,10 @@ def check_intensity(hu_zyx: NDArray[np.int16]) -> None:
             "Use the original CT in Hounsfield units, not exported pictures (JPG, PNG) or "
             "an image converted to 8 bits.",
         )
-    counts = _histogram(_sample(hu_zyx))
+    _check_histogram(_histogram(_sample(hu_zyx)), low, high)
+
+
+def _check_histogram(counts: Histogram, low: int, high: int) -> None:
     if _has_unscaled_peaks(counts, low):
         raise rescale_missing(low)
     if low >= 0:

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -38,7 +37,8 @@ class FileHeader:
         data_path: The file that holds the voxels; the header's own for attached data.
         data_offset: Where the voxels begin in the file; for a compressed NIfTI, in the
             inflated file.
-        voxel_bytes: Bytes of all voxels together; None when the header leaves it open.
+        voxels: Number of voxels along all axes.
+        voxel_bytes: Bytes of all voxels together.
         encoding: ``"raw"``, ``"gzip"``, ``"zlib"`` or ``"other"``; text counts as raw with
             the least number of bytes it can have.
         orientation_known: Whether the file states where left, front and top are.
@@ -49,7 +49,8 @@ class FileHeader:
     source: str
     data_path: Path
     data_offset: int
-    voxel_bytes: int | None
+    voxels: int
+    voxel_bytes: int
     encoding: str
     orientation_known: bool
     compressed_bytes: int = 0
@@ -105,17 +106,18 @@ def check_payload(header: FileHeader) -> None:
     path = header.data_path
     if not path.is_file():
         raise damaged(path.name, "the file with the voxels is missing")
-    if header.voxel_bytes is None or header.encoding == "other":
+    if header.encoding == "other":
         return
     size = path.stat().st_size
     if header.encoding == "raw":
         complete = size >= header.data_offset + header.voxel_bytes
+    elif header.encoding == "zlib":
+        complete = size >= header.data_offset + header.compressed_bytes
+        complete = complete and _zlib_holds(path, header.data_offset, header.voxel_bytes)
     elif header.source == "nifti":
-        complete = _inflates_to(path, 0, header.data_offset + header.voxel_bytes)
-    elif size < header.data_offset + header.compressed_bytes:
-        complete = False
+        complete = _gzip_holds(path, 0, header.data_offset + header.voxel_bytes)
     else:
-        complete = _inflates_to(path, header.data_offset, header.voxel_bytes)
+        complete = _gzip_holds(path, header.data_offset, header.voxel_bytes)
     if not complete:
         raise damaged(path.name, "it ends before the last slice")
 
@@ -128,7 +130,7 @@ def check_finite(header: FileHeader) -> None:
     Raises:
         InputError: ``input-not-finite`` or ``input-truncated``.
     """
-    if not header.float_dtype or header.voxel_bytes is None:
+    if not header.float_dtype:
         return
     dtype = np.dtype(header.float_dtype)
     left = header.voxel_bytes
@@ -147,46 +149,43 @@ def check_finite(header: FileHeader) -> None:
         raise damaged(header.data_path.name, "its voxels are damaged") from error
 
 
-def _inflates_to(path: Path, offset: int, needed: int) -> bool:
-    """Return whether the gzip or zlib stream at ``offset`` holds ``needed`` bytes.
+def _gzip_holds(path: Path, offset: int, needed: int) -> bool:
+    """Return whether the gzip stream at ``offset`` holds ``needed`` bytes.
 
-    The trailer of a gzip stream states its inflated size modulo 2^32, and ITK itself
-    notices a zlib stream that ends early; so that only doubtful streams are inflated.
+    Its trailer states the inflated size modulo 2^32; only when that or the ratio looks
+    wrong is the stream inflated, up to the bytes that are needed.
     """
-    available = path.stat().st_size - offset
-    plausible = needed < _MAX_PLAUSIBLE_RATIO * available
-    with path.open("rb") as file:
-        file.seek(offset)
-        if file.read(2) != _GZIP_MAGIC:
-            file.seek(offset)
-            return plausible or _zlib_holds(file, needed)
-        file.seek(-4, 2)
-        (stated,) = struct.unpack("<I", file.read(4))
-        if plausible and stated == needed % 2**32:
-            return True
-        file.seek(offset)
-        return _gzip_holds(file, needed)
-
-
-def _gzip_holds(file: BinaryIO, needed: int) -> bool:
+    plausible = needed < _MAX_PLAUSIBLE_RATIO * (path.stat().st_size - offset)
     done = 0
     try:
-        with gzip.GzipFile(fileobj=file) as stream:
-            while done < needed and (chunk := stream.read(_CHUNK_BYTES)):
-                done += len(chunk)
+        with path.open("rb") as file:
+            file.seek(-4, 2)
+            (stated,) = struct.unpack("<I", file.read(4))
+            if plausible and stated == needed % 2**32:
+                return True
+            file.seek(offset)
+            with gzip.GzipFile(fileobj=file) as stream:
+                while done < needed and (chunk := stream.read(_CHUNK_BYTES)):
+                    done += len(chunk)
     except (EOFError, OSError, zlib.error):
         return False
     return done >= needed
 
 
-def _zlib_holds(file: BinaryIO, needed: int) -> bool:
+def _zlib_holds(path: Path, offset: int, needed: int) -> bool:
+    """Return whether the zlib stream at ``offset`` is whole and holds ``needed`` bytes.
+
+    It is always inflated: ITK 5.4 writes beyond its memory on some damaged streams.
+    """
     inflate = zlib.decompressobj()
     done = 0
-    pending = file.read(_CHUNK_BYTES)
     try:
-        while done < needed and pending and not inflate.eof:
-            done += len(inflate.decompress(pending, _CHUNK_BYTES))
-            pending = inflate.unconsumed_tail or file.read(_CHUNK_BYTES)
-    except zlib.error:
+        with path.open("rb") as file:
+            file.seek(offset)
+            pending = file.read(_CHUNK_BYTES)
+            while pending and not inflate.eof and done <= needed:
+                done += len(inflate.decompress(pending, _CHUNK_BYTES))
+                pending = inflate.unconsumed_tail or file.read(_CHUNK_BYTES)
+    except (OSError, zlib.error):
         return False
-    return done >= needed
+    return inflate.eof and done == needed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,8 @@ def _read_file(path: Path, kind: str) -> CtVolume:
             reader = _image_reader(path, kind)
             size, affine = _grid(reader)
             check_header(size[::-1], affine, _components(reader))
+            if math.prod(size) != header.voxels:
+                raise damaged(path.name, "its header contradicts itself")
             check_payload(header)
             check_finite(header)
             image = reader.Execute()
