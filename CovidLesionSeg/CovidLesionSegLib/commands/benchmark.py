@@ -60,7 +60,7 @@ def _phantom_ct() -> CtVolume:
     from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 
     phantom = make_phantom(PhantomSpec())
-    return CtVolume.from_array(phantom.hu, phantom.affine_lps, Provenance("array", "phantom"))
+    return CtVolume.from_array(phantom.hu, phantom.affine, Provenance("array", "phantom"))
 
 
 def _table(medians: dict[str, float], shape_zyx: tuple[int, int, int], device: str) -> Table:
