@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .airways import find_airways
 from .lungs_grid import WorkingGrid
+from .lungs_solid import solid_lung
 from .masks import (
     Mask,
     SpacingZyx,
@@ -272,10 +273,11 @@ def _costal(aerated: Mask, spacing: SpacingZyx) -> Mask:
 def fill_lung(
     hu: NDArray[np.int16], side: Mask, forbidden: Mask, beyond: Mask, spacing: SpacingZyx
 ) -> Mask:
-    """Bring vessels, nodules and pleural consolidation back into one aerated lung."""
+    """Bring vessels, nodules and consolidation back into one aerated lung."""
     if not side.any():
         return side
     soft = (hu < _SOFT_MAX_HU) & ~forbidden
+    side = side | solid_lung(hu, side, forbidden, beyond, spacing)
     costal = close(side, _COSTAL_CLOSING_MM, spacing) & beyond & soft
     grown = side | costal | (close(side, _CLOSING_MM, spacing) & ~forbidden)
     return fill_cavities(fill_in_plane(grown)) & ~forbidden

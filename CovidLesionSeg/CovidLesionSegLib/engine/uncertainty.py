@@ -89,10 +89,10 @@ def percent_interval(
     """
     if volume <= 0:
         return None
-    lows, highs = [infected[0] / volume], [infected[1] / volume]
+    lows, highs = [100.0 * infected[0] / volume], [100.0 * infected[1] / volume]
     for added, least, most in moved:
         if volume + added > 0:
-            lows.append((infected[0] + least) / (volume + added))
-            highs.append((infected[1] + most) / (volume + added))
-    low, high = (100.0 * min(max(v, 0.0), 1.0) for v in (min(lows), max(highs)))
+            lows.append(100.0 * (infected[0] + least) / (volume + added))
+            highs.append(100.0 * (infected[1] + most) / (volume + added))
+    low, high = (min(max(value, 0.0), 100.0) for value in (min(lows), max(highs)))
     return low, high
