@@ -46,7 +46,13 @@ def draw_lobe_chart(axes: Any, quantification: Quantification) -> None:
         inches = _along_bars(share)
         axes.plot([inches, inches], [-0.5, bottom], color=RULE, linewidth=0.7, zorder=0)
         axes.text(
-            inches, bottom + 0.12, f"{share * top:g}", fontsize=7.5, color=QUIET, ha="center", va="top"
+            inches,
+            bottom + 0.12,
+            f"{share * top:g}",
+            fontsize=7.5,
+            color=QUIET,
+            ha="center",
+            va="top",
         )
     _draw_header(axes)
     axes.set_xlim(0.0, CHART_WIDTH_IN)

@@ -135,12 +135,11 @@ def segment_layers(result: SegmentationResult) -> tuple[SegmentLayer, ...]:
     for name, labels in arrays.items():
         if labels is None:
             continue
-        counts = np.bincount(labels.ravel(), minlength=256)
         segments = tuple(
             definition
             for definition in segment_definitions()
             if definition.layer == name
-            and (name in ("infection", "opacity") or counts[definition.label] > 0)
+            and (name in ("infection", "opacity") or (labels == definition.label).any())
         )
         if segments:
             layers.append(SegmentLayer(name, labels, segments))

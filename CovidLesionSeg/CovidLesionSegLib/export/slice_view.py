@@ -87,9 +87,7 @@ def field_of_view(result: SegmentationResult, axis: int) -> Field:
     return Field(bounds[0], bounds[1], spacing[row_axis], spacing[column_axis])
 
 
-def draw_slice(
-    axes: Any, result: SegmentationResult, axis: int, index: int, field: Field
-) -> None:
+def draw_slice(axes: Any, result: SegmentationResult, axis: int, index: int, field: Field) -> None:
     """Draw a slice with outlines of infection and, faint, of the lobes.
 
     The patient's right is on the left, head and front are up.
@@ -154,7 +152,9 @@ def draw_map(
 
 def add_label(axes: Any, text: str, *, strong: bool = False) -> None:
     """Write a caption into the upper left corner of a picture."""
-    _text(axes, (0.025, 0.965), text, ha="left", va="top", fontweight="bold" if strong else "normal")
+    _text(
+        axes, (0.025, 0.965), text, ha="left", va="top", fontweight="bold" if strong else "normal"
+    )
 
 
 def add_sides(axes: Any) -> None:
