@@ -51,9 +51,7 @@ _WORDS: dict[str, str] = {
     **dict.fromkeys(_OTHER.split(), ""),
     _LINGULA: _LINGULA,
 }
-_LONGEST_FIRST = "|".join(sorted(map(re.escape, _WORDS), key=len, reverse=True))
-_ALL_WORDS = re.compile(f"(?:{_LONGEST_FIRST})+")
-_ONE_WORD = re.compile(_LONGEST_FIRST)
+_LONGEST_WORD = max(map(len, _WORDS))
 
 LUNGMASK_LTRC = {1: Lobe.LUL, 2: Lobe.LLL, 3: Lobe.RUL, 4: Lobe.RML, 5: Lobe.RLL}
 """Label order of lungmask's LTRCLobes models; used only for files that say they are such."""
@@ -74,12 +72,24 @@ def lobe_of_name(name: str) -> Lobe | None:
     tokens = [part for part in re.split(r"[\W\d_]+", plain) if part]
     abbreviated = [part for part in tokens if part in _ABBREVIATIONS]
     rest = "".join(part for part in tokens if part not in _ABBREVIATIONS)
-    if len(abbreviated) == 1 and (not rest or _ALL_WORDS.fullmatch(rest)):
+    if len(abbreviated) == 1 and _words_of(rest) is not None:
         return _ABBREVIATIONS[abbreviated[0]]
-    if not _ALL_WORDS.fullmatch(letters):
+    words = _words_of(letters)
+    if words is None:
         return None
-    meanings = {_WORDS[word] for word in _ONE_WORD.findall(letters)} - {""}
-    return _lobe_of_meanings(meanings)
+    return _lobe_of_meanings({_WORDS[word] for word in words} - {""})
+
+
+def _words_of(letters: str) -> list[str] | None:
+    """Part letters without gaps into known words, long ones first; None if it can't be."""
+    if not letters:
+        return []
+    for length in range(min(_LONGEST_WORD, len(letters)), 0, -1):
+        if letters[:length] in _WORDS:
+            rest = _words_of(letters[length:])
+            if rest is not None:
+                return [letters[:length], *rest]
+    return None
 
 
 def _lobe_of_meanings(meanings: set[str]) -> Lobe | None:
