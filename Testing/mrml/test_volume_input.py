@@ -102,7 +102,7 @@ def _colour(scene: Any) -> Any:
         (lambda scene: scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"), "input-no-volume"),
         (lambda scene: scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode"), "input-no-volume"),
         (_warped, "input-not-linear"),
-        (_colour, "input-not-3d"),
+        (_colour, "input-not-scalar"),
     ],
     ids=["none", "table", "empty", "label map", "warped", "colour"],
 )
