@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from CovidLesionSegLib.engine.phantom import Phantom, PhantomSpec, make_phantom, write_phantom
+from CovidLesionSegLib.engine.phantom import Phantom, PhantomSpec, make_phantom
 from CovidLesionSegLib.engine.pipeline import segment
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.volume import CtVolume
+from CovidLesionSegLib.engine.writers import write_map
 
 SMALL = PhantomSpec(seed=3, spacing_mm_zyx=(6.0, 3.0, 2.8))
 """Coarse but complete: a whole job on it takes a few seconds on one core."""
@@ -26,10 +27,10 @@ def phantom_ct(phantom: Phantom) -> CtVolume:
 
 
 @pytest.fixture(scope="session")
-def phantom_file(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("phantom") / "phantom.nii.gz"
-    write_phantom(phantom, path)
-    return path
+def phantom_file(phantom_ct: CtVolume, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_map(
+        tmp_path_factory.mktemp("phantom") / "phantom.nii.gz", phantom_ct.hu, phantom_ct
+    )
 
 
 @pytest.fixture(scope="session")
