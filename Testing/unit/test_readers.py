@@ -208,6 +208,16 @@ def test_truncated(tmp_path: Path, name: str, compressed: bool, share: float) ->
     refused(path, "input-truncated")
 
 
+@pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_one_wrong_byte_in_compressed_voxels(tmp_path: Path, name: str, share: float) -> None:
+    path = written(tmp_path / name, compressed=True)
+    raw = bytearray(path.read_bytes())
+    raw[int(len(raw) * share)] ^= 0x55
+    path.write_bytes(raw)
+    refused(path, "input-truncated")
+
+
 @pytest.mark.parametrize("name", ["ct.nhdr", "ct.mhd"])
 def test_voxels_in_another_file_that_is_missing_or_short(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / name)
