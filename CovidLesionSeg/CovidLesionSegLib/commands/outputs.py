@@ -32,7 +32,7 @@ def _write_scene(path: Path, result: SegmentationResult) -> None:
     write_scene(path, result)
 
 
-_WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], None]]] = {
+_WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]] = {
     "segmentation": ("segmentation.seg.nrrd", write_segmentation),
     "probability": (
         "probability.nii.gz",
