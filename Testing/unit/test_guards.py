@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,11 @@ from CovidLesionSegLib.engine.guards import FLAG_TEXT, check_header, checked_vol
 from CovidLesionSegLib.engine.intensity import to_int16
 from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
-from CovidLesionSegLib.errors import InputError
+from Testing.support.refusal import refused
 from Testing.support.synthetic_ct import affine_lps, chest_hu, rotation
 
 ENGINE = Path(guards.__file__).parent
 HU = chest_hu()
-
-
-def refused(action: Callable[[], Any], code: str) -> InputError:
-    with pytest.raises(InputError) as caught:
-        action()
-    assert caught.value.code == code
-    assert caught.value.exit_code == 2
-    assert caught.value.message.endswith(".")
-    assert caught.value.hint.endswith(".")
-    return caught.value
 
 
 def test_a_good_ct_passes_without_flags() -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.errors import InputError
+from Testing.support.refusal import refused_file as refused
 from Testing.support.synthetic_ct import ORIGIN_LPS_MM, SPACING_MM_XYZ, chest_hu, rotation
 
 HU = chest_hu()
@@ -43,16 +44,6 @@ def affine_of(image: sitk.Image) -> NDArray[np.float64]:
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
     return affine
-
-
-def refused(path: Path | str, code: str) -> InputError:
-    with pytest.raises(InputError) as caught:
-        read_ct(path)
-    assert caught.value.code == code
-    assert caught.value.exit_code == 2
-    assert caught.value.message.endswith(".")
-    assert caught.value.hint.endswith(".")
-    return caught.value
 
 
 def nifti(path: Path, *edits: tuple[int, str, float]) -> Path:
