@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.lesions import find_lesions
-from CovidLesionSegLib.engine.review import ACCEPTED, EDITED, REJECTED, LesionBook, ReviewContext
+from CovidLesionSegLib.engine.review import LesionBook
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
+from CovidLesionSegLib.engine.review_values import ACCEPTED, EDITED, REJECTED, ReviewContext
 from CovidLesionSegLib.errors import InputError
 from Testing.support.results import make_result
 

@@ -62,12 +62,16 @@ class AxisOrientation:
             for flips in itertools.product((False, True), repeat=3):
                 yield cls((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
-    def to_lps(self, array_kji: NDArray[ScalarT]) -> NDArray[ScalarT]:
-        """Return ``[k, j, i]`` voxels of the input grid as contiguous ``[z, y, x]``."""
+    def lps_view(self, array_kji: NDArray[ScalarT]) -> NDArray[ScalarT]:
+        """Return ``[k, j, i]`` voxels of the input grid as ``[z, y, x]``, without copying."""
         # numpy axes count from the slowest: index axis a of (i, j, k) is numpy axis 2 - a.
         order = tuple(2 - self.source_axis[row] for row in (2, 1, 0))
         flip = tuple(slice(None, None, -1 if self.flipped[row] else 1) for row in (2, 1, 0))
-        return np.ascontiguousarray(array_kji.transpose(order)[flip])
+        return array_kji.transpose(order)[flip]
+
+    def to_lps(self, array_kji: NDArray[ScalarT]) -> NDArray[ScalarT]:
+        """Return ``[k, j, i]`` voxels of the input grid as contiguous ``[z, y, x]``."""
+        return np.ascontiguousarray(self.lps_view(array_kji))
 
     def from_lps(self, array_zyx: NDArray[ScalarT]) -> NDArray[ScalarT]:
         """Return ``[z, y, x]`` voxels on the input grid ``[k, j, i]``; inverse of `to_lps`."""

@@ -8,7 +8,7 @@ voxels, never the voxels. After an edit only the lesions near it are measured ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,69 +18,19 @@ from .lesions import PleuralDistance, find_lesions, measure_lesions
 from .lungs_grid import WorkingGrid
 from .masks import Box, bounding_box
 from .postprocess import MINIMUM_LESION_ML
-from .result import Anatomy, Lesion, Prediction
-from .volume import CtVolume
+from .result import Lesion, Prediction
+from .review_values import (
+    EDITED,
+    REJECTED,
+    UNREVIEWED,
+    Change,
+    Labels,
+    ReviewContext,
+    Snapshot,
+    doubt_of,
+)
 
-UNREVIEWED, ACCEPTED, REJECTED, EDITED = "unreviewed", "accepted", "rejected", "edited"
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
-
-Labels = NDArray[np.uint16]
-
-
-@dataclass(frozen=True, eq=False)
-class ReviewContext:
-    """What stays the same while lesions are edited.
-
-    Attributes:
-        ct: The CT.
-        anatomy: Lungs and lobes.
-        prediction: Maps of the networks.
-        ai_infection: uint8 ``[z, y, x]``, the infection as computed.
-    """
-
-    ct: CtVolume
-    anatomy: Anatomy
-    prediction: Prediction
-    ai_infection: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Change:
-    """What one edit did to the infection.
-
-    Attributes:
-        added_voxels, removed_voxels: Numbers of voxels.
-        box: Where, on the CT's grid.
-    """
-
-    added_voxels: int
-    removed_voxels: int
-    box: Box
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """What is needed to take one step back.
-
-    Attributes:
-        box: Where something changed.
-        infection, labels: The voxels there, as they were.
-        lesions, boxes, decisions, rejected: The book-keeping, as it was.
-    """
-
-    box: Box
-    infection: NDArray[np.uint8]
-    labels: Labels
-    lesions: Mapping[int, Lesion]
-    boxes: Mapping[int, Box]
-    decisions: Mapping[int, str]
-    rejected: Mapping[int, Lesion]
-
-
-def doubt_of(lesion: Lesion) -> float:
-    """Return how doubtful a lesion is, 0..1: its uncertainty, or the models' disagreement."""
-    disagreement = 0.0 if lesion.agreement is None else 1.0 - lesion.agreement
-    return max(lesion.uncertainty, disagreement)
 
 
 class LesionBook:
@@ -105,12 +55,12 @@ class LesionBook:
         self._context = context
         self._pleura = PleuralDistance.of(context.anatomy.lungs, context.ct)
         self._factor = WorkingGrid.of(context.ct.hu[:1, :1, :1], context.ct.spacing_mm_zyx).factor
-        self.infection = infection.copy()
         self._decisions = dict(decisions or {})
         self._rejected = {lesion.id: lesion for lesion in rejected}
         self._lesions: dict[int, Lesion] = {}
         self._boxes: dict[int, Box] = {}
         if labels is None:
+            self.infection = infection.copy()
             found, self.labels = find_lesions(
                 infection,
                 context.prediction,
@@ -123,11 +73,16 @@ class LesionBook:
             boxes = enumerate(ndimage.find_objects(self.labels), start=1)
             self._boxes = {lesion_id: box for lesion_id, box in boxes if box is not None}
         else:
-            self.labels = np.where(infection > 0, labels, 0).astype(np.uint16)
+            self.labels = labels.copy()
+            self.infection = (labels > 0).astype(np.uint8)
             for lesion_id, box in enumerate(ndimage.find_objects(self.labels), start=1):
                 if box is not None:
                     self._measure(lesion_id, box)
+        self._counts = self._count((slice(None), slice(None), slice(None)))
+        self._ai_count = int(np.count_nonzero(context.ai_infection))
         self._next_id = max([0, *self._lesions, *self._rejected, *self._decisions]) + 1
+        # With labels of an earlier session: what was edited since then.
+        self.update(infection)
 
     @property
     def current(self) -> tuple[Lesion, ...]:
@@ -195,7 +150,9 @@ class LesionBook:
         near = self._region_of(box)
         before = self.snapshot(near)
         edited = set(np.unique(self.labels[box][differs[box]]).tolist()) - {0}
+        counted = self._count(box)
         self.infection[box] = now
+        self._recount(counted, box)
         for lesion_id in edited:
             self._decisions[lesion_id] = EDITED
         for lesion_id in self._relabel(near, self._grown(box)):
@@ -250,7 +207,9 @@ class LesionBook:
     def restore(self, snapshot: Snapshot) -> Snapshot:
         """Go back to a snapshot; returns the state before, for redo."""
         before = self.snapshot(snapshot.box)
+        counted = self._count(snapshot.box)
         self.infection[snapshot.box] = snapshot.infection
+        self._recount(counted, snapshot.box)
         self.labels[snapshot.box] = snapshot.labels
         self._lesions = dict(snapshot.lesions)
         self._boxes = dict(snapshot.boxes)
@@ -260,13 +219,35 @@ class LesionBook:
 
     def dice_to_ai(self) -> float:
         """Return the Dice coefficient of the infection now and as computed; 1 if both empty."""
-        now, ai = self.infection > 0, self._context.ai_infection > 0
-        both = int(np.count_nonzero(now)) + int(np.count_nonzero(ai))
-        return 1.0 if both == 0 else 2.0 * int(np.count_nonzero(now & ai)) / both
+        now, both = self._counts
+        total = now + self._ai_count
+        return 1.0 if total == 0 else 2.0 * both / total
 
     def is_edited(self) -> bool:
         """Return whether the infection differs from the one that was computed."""
-        return bool(np.any((self.infection > 0) != (self._context.ai_infection > 0)))
+        now, both = self._counts
+        return not now == both == self._ai_count
+
+    def decided_mask(self) -> NDArray[np.bool_]:
+        """Return where a person decided: boolean ``[z, y, x]``."""
+        decided = np.zeros(np.iinfo(np.uint16).max + 1, dtype=bool)
+        decided[[lesion.id for lesion in self.current if lesion.state != UNREVIEWED]] = True
+        mask: NDArray[np.bool_] = decided[self.labels]
+        mask |= (self._context.ai_infection > 0) & (self.infection == 0)
+        return mask
+
+    def _count(self, box: Box) -> tuple[int, int]:
+        """Return how many voxels are infected now, and now as well as computed."""
+        now = self.infection[box] > 0
+        both = now & (self._context.ai_infection[box] > 0)
+        return int(np.count_nonzero(now)), int(np.count_nonzero(both))
+
+    def _recount(self, before: tuple[int, int], box: Box) -> None:
+        now, both = (
+            total - old + new
+            for total, old, new in zip(self._counts, before, self._count(box), strict=True)
+        )
+        self._counts = now, both
 
     def _with_state(self, lesion: Lesion) -> Lesion:
         return replace(lesion, state=self._decisions.get(lesion.id, UNREVIEWED))

@@ -9,7 +9,8 @@ from scipy import ndimage
 from CovidLesionSegLib.errors import InputError
 
 from .postprocess import MINIMUM_LESION_ML
-from .review import LesionBook, ReviewContext
+from .review import LesionBook
+from .review_values import ReviewContext
 
 SEED_RADIUS_MM = 3.0
 """A click is this exact."""

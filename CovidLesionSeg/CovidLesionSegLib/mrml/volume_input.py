@@ -27,18 +27,30 @@ def ct_from_volume_node(node: Any) -> CtVolume:
             ``input-not-linear`` under a warping transform, and the codes of
             `checked_volume`.
     """
-    _check(node)
+    checkVolumeNode(node)
+    return checked_volume(arrayFromNode(node), affineLpsFromNode(node), provenanceOfNode(node))
+
+
+def provenanceOfNode(node: Any) -> Provenance:
+    """Return where the CT of a volume node came from."""
     series = _series(node)
-    provenance = Provenance(
+    return Provenance(
         source="mrml",
         # The name of a DICOM node may come from the patient's record; a file name is chosen.
         name="DICOM series" if series else node.GetName(),
         series_instance_uid=series,
     )
-    return checked_volume(arrayFromNode(node), affineLpsFromNode(node), provenance)
 
 
-def _check(node: Any) -> None:
+def checkVolumeNode(node: Any) -> None:
+    """Refuse what can't be a CT; looks at no voxel, so it is done in no time.
+
+    Args:
+        node: vtkMRMLScalarVolumeNode.
+
+    Raises:
+        InputError: ``input-no-volume`` or ``input-not-linear``.
+    """
     if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
         raise InputError("input-no-volume", "There is no CT to work on.", "Choose a loaded CT.")
     image = node.GetImageData()

@@ -1,0 +1,28 @@
+"""The few questions and messages that need a window of their own."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+TITLE = "CovidLesionSeg"
+
+
+class Dialogs:
+    """Asks and tells through Slicer, which shows no window while it is being tested."""
+
+    def confirm(self, text: str) -> bool:
+        """Ask for consent."""
+        return bool(slicer.util.confirmOkCancelDisplay(text, windowTitle=TITLE))
+
+    def tell(self, text: str) -> None:
+        """Show a text to be read."""
+        slicer.util.infoDisplay(text, windowTitle=TITLE)
+
+    def chooseFolder(self, caption: str) -> str:
+        """Let the user choose a folder; empty when they think better of it."""
+        import qt
+
+        if slicer.app.testingEnabled():
+            return ""
+        return str(qt.QFileDialog.getExistingDirectory(None, _(caption)) or "")

@@ -1,0 +1,285 @@
+"""The panel: what is chosen, what runs, what came out. One object per module widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.review_values import ReviewContext
+from CovidLesionSegLib.errors import CancelledError, CovidLesionSegError
+from CovidLesionSegLib.mrml.display import jumpTo, pointOfInterestRas, setLungWindow
+from CovidLesionSegLib.mrml.review_session import ReviewSession
+from CovidLesionSegLib.mrml.run_nodes import isResult, nodeOfRun
+from CovidLesionSegLib.mrml.scene import ResultNodes
+from CovidLesionSegLib.mrml.session_export import exportReview, saveTrainingCase
+from CovidLesionSegLib.mrml.volume_input import checkVolumeNode
+
+from .choices import diagnostics, fillChoices, modelCardText, optionsOf
+from .dialogs import Dialogs
+from .resultView import ResultView
+from .reviewPanel import ReviewPanel, setUsable
+from .segmentationRun import RunListener, RunState, SegmentationRun, inputRemoved
+from .texts import MINIMUM_SLICER, durationText, intendedUse, licenceText, stageText
+from .torchRequirement import ensureTorch
+
+_BAR = 1000
+
+
+class Panel:
+    """Connects widgets, parameter node, runs and review.
+
+    Args:
+        ui: The panel's widgets.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self._dialogs = Dialogs()
+        self._parameters: Any = None
+        self._lastError: CovidLesionSegError | None = None
+        self._options: dict[str, Any] = {}
+        self.run = SegmentationRun(
+            RunListener(self._onState, self._onProgress, self._onResult, self._onFailed)
+        )
+        self.result = ResultView(ui, lambda: self._parameters.mapOpacity)
+        self.review = ReviewPanel(ui, self._showNumbers)
+        fillChoices(ui)
+        self._connect()
+        self._onState(RunState.IDLE)
+        self.result.show(None, None)
+        self.review.open(None)
+        ui.exportSection.setVisible(False)
+
+    def setParameterNode(self, parameters: Any) -> None:
+        """Follow another parameter node, or none while the scene is closed."""
+        self._parameters = parameters
+        if parameters is not None:
+            self._showChoices()
+        self.update()
+
+    def update(self) -> None:
+        """Show what the parameter node says."""
+        parameters = self._parameters
+        if parameters is None:
+            return
+        if not self.run.isBusy:
+            setUsable(self._ui.segmentButton, self._whyNot(), _("Segment the infection in this CT"))
+        self._ui.thresholdSlider.setEnabled(parameters.useThreshold)
+        node = parameters.resultSegmentation
+        shown = self.review.session.node if self.review.session is not None else None
+        if node is not shown:
+            self._open(node if isResult(node) else None)
+        self.result.updateOpacity()
+
+    def onNodeRemoved(self, node: Any) -> None:
+        """Follow a node that leaves the scene."""
+        if self.run.ctNode is node:
+            self.run.fail(inputRemoved())
+        session = self.review.session
+        if session is not None and node in (session.node, nodeOfRun(session.node, "ct")):
+            self._open(None)
+
+    def closeScene(self) -> None:
+        """Let go of the scene; a run under way ends without a result."""
+        self.run.abandon()
+        self._open(None)
+        self.setParameterNode(None)
+        self._status("")
+
+    def close(self) -> None:
+        """Let go of everything: the module is unloaded."""
+        self.run.abandon()
+        self.review.close()
+
+    def _connect(self) -> None:
+        ui = self._ui
+        for name, slot in {
+            "segmentButton": self._onSegment,
+            "exportButton": self._onExport,
+            "trainingButton": self._onTraining,
+            "diagnosticsButton": self._onDiagnostics,
+            "intendedUseButton": lambda *_a: self._dialogs.tell(intendedUse()),
+            "licenceButton": lambda *_a: self._dialogs.tell(licenceText()),
+            "modelCardButton": lambda *_a: self._dialogs.tell(
+                modelCardText(str(ui.modelComboBox.currentData))
+            ),
+        }.items():
+            getattr(ui, name).connect("clicked(bool)", slot)
+        ui.modelComboBox.connect("currentIndexChanged(int)", self._onChoice)
+        ui.deviceComboBox.connect("currentIndexChanged(int)", self._onChoice)
+        ui.weightsPathLineEdit.connect("currentPathChanged(QString)", self._onChoice)
+
+    def _onChoice(self, *_args: Any) -> None:
+        parameters, ui = self._parameters, self._ui
+        if parameters is None:
+            return
+        parameters.model = str(ui.modelComboBox.currentData or "")
+        parameters.device = str(ui.deviceComboBox.currentData or "auto")
+        parameters.weights = str(ui.weightsPathLineEdit.currentPath or "")
+
+    def _showChoices(self) -> None:
+        parameters, ui = self._parameters, self._ui
+        model, device, weights = parameters.model, parameters.device, parameters.weights
+        ui.modelComboBox.setCurrentIndex(max(0, ui.modelComboBox.findData(model)))
+        ui.deviceComboBox.setCurrentIndex(max(0, ui.deviceComboBox.findData(device)))
+        ui.weightsPathLineEdit.setCurrentPath(weights)
+
+    def _whyNot(self) -> str:
+        """Return why no run can be started now, empty when one can."""
+        version = (slicer.app.majorVersion, slicer.app.minorVersion)
+        if version < MINIMUM_SLICER:
+            return _("CovidLesionSeg needs 3D Slicer {wanted} or newer; this is {found}.").format(
+                wanted=".".join(map(str, MINIMUM_SLICER)), found=".".join(map(str, version))
+            )
+        node = self._parameters.inputVolume
+        if node is None:
+            return _("Load a chest CT and choose it above")
+        try:
+            checkVolumeNode(node)
+        except CovidLesionSegError as error:
+            return f"{error.message} {error.hint}"
+        return ""
+
+    def _onSegment(self, _checked: bool = False) -> None:
+        if self.run.isBusy:
+            self.run.cancel()
+            return
+        if self._whyNot():
+            return
+        try:
+            ensureTorch(self._dialogs)
+        except CancelledError:
+            self._status(_("Nothing was installed and nothing was started."))
+            return
+        except CovidLesionSegError as error:
+            self._onFailed(error)
+            return
+        self._start(optionsOf(self._parameters))
+
+    def _start(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._lastError = None
+        self.run.start(self._parameters.inputVolume, options, self._parameters.lobes)
+
+    def _onState(self, state: RunState) -> None:
+        ui = self._ui
+        busy = self.run.isBusy if hasattr(self, "run") else False
+        ui.progressBar.setVisible(busy)
+        for widget in (ui.inputSelector, ui.advancedSection):
+            widget.setEnabled(not busy)
+        if state is RunState.CANCELLING:
+            self._status(_("Stopping..."))
+        elif state is RunState.IDLE:
+            self._status("")
+        ui.segmentButton.setText(_("Cancel") if busy else _("Segment infection"))
+        if busy:
+            can = state is RunState.RUNNING
+            ui.segmentButton.setEnabled(can)
+            ui.segmentButton.setToolTip(
+                _("Stop; the scene stays as it is") if can else _("One moment")
+            )
+        else:
+            self.update()
+
+    def _onProgress(self, stage: str, fraction: float, secondsLeft: float | None) -> None:
+        self._ui.progressBar.setValue(round(_BAR * fraction))
+        text = stageText(stage)
+        if secondsLeft is not None:
+            text += _(" · about {duration} left").format(duration=durationText(secondsLeft))
+        self._status(text)
+
+    def _onResult(self, result: SegmentationResult, nodes: ResultNodes) -> None:
+        context = ReviewContext(result.ct, result.anatomy, result.prediction, result.infection)
+        self._status(
+            _("Done in {duration} on {device}").format(
+                duration=durationText(sum(result.run.timings_s.values())), device=result.run.device
+            )
+        )
+        setLungWindow(nodes.ct)
+        self._hideOthers(nodes)
+        self._open(nodes.segmentation, context)
+        self._parameters.resultSegmentation = nodes.segmentation
+        jumpTo(slicer.mrmlScene, pointOfInterestRas(result, nodes.ct))
+        self._ui.boundaryCheckBox.setChecked(False)
+        self.result.showMap("")
+
+    def _hideOthers(self, nodes: ResultNodes) -> None:
+        """Hide earlier results of the same CT: two outlines on one lesion are unreadable."""
+        scene = slicer.mrmlScene
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+            node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
+            if isResult(node) and node is not nodes.segmentation and node.GetDisplayNode():
+                node.GetDisplayNode().SetVisibility(nodeOfRun(node, "ct") is not nodes.ct)
+
+    def _onFailed(self, error: CovidLesionSegError) -> None:
+        self._lastError = error
+        self._status(f"{error.message} {error.hint}".strip(), isError=True)
+        onGpu = self._options.get("device", "auto") != "cpu"
+        if error.code == "out-of-memory" and onGpu:
+            question = _(
+                "The graphics card has too little memory for this CT. Segment it on the "
+                "processor instead? It takes longer."
+            )
+            if self._dialogs.confirm(question):
+                self._start({**self._options, "device": "cpu"})
+
+    def _open(self, node: Any, context: ReviewContext | None = None) -> None:
+        """Show and review a result of the scene, or none."""
+        session = None
+        if node is not None:
+            try:
+                session = ReviewSession(node, context, self._saveEditorState)
+            except CovidLesionSegError as error:
+                self._status(f"{error.message} {error.hint}", isError=True)
+        self.review.open(session)
+        self._ui.exportSection.setVisible(session is not None)
+        self._showNumbers()
+
+    def _saveEditorState(self) -> None:
+        self._ui.segmentEditor.saveStateForUndo()
+
+    def _showNumbers(self) -> None:
+        session = self.review.session
+        if session is None:
+            self.result.show(None, None)
+        else:
+            self.result.show(session.node, session.quantification)
+
+    def _onExport(self, _checked: bool = False) -> None:
+        folder = self._dialogs.chooseFolder(_("Folder for segmentation and tables"))
+        self._write(folder, lambda path: exportReview(self._session(), path) and "")
+
+    def _onTraining(self, _checked: bool = False) -> None:
+        folder = self._dialogs.chooseFolder(_("Folder for training cases"))
+        self._write(folder, lambda path: saveTrainingCase(self._session(), path))
+
+    def _session(self) -> ReviewSession:
+        if self.review.session is None:
+            raise CovidLesionSegError("no-result", _("There is no result to save."))
+        return self.review.session
+
+    def _write(self, folder: str, write: Any) -> None:
+        if not folder:
+            return
+        try:
+            name = write(Path(folder))
+        except CovidLesionSegError as error:
+            self._ui.exportLabel.setText(f"{error.message} {error.hint}")
+            return
+        text = _("Saved {name}").format(name=name) if name else _("Saved")
+        self._ui.exportLabel.setText(_("{text} in {folder}").format(text=text, folder=folder))
+
+    def _onDiagnostics(self, _checked: bool = False) -> None:
+        qt.QApplication.clipboard().setText(diagnostics(self._parameters, self._lastError))
+        self._status(_("Diagnostics are in the clipboard."))
+
+    def _status(self, text: str, isError: bool = False) -> None:
+        label = self._ui.statusLabel
+        label.setText(text)
+        label.setVisible(bool(text))
+        label.setStyleSheet("color: #c0392b" if isError else "")

@@ -1,0 +1,185 @@
+"""The result in numbers and maps: summary, per-lobe table, map toggles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CovidLesionSegLib.engine.flags import warnings_for
+from CovidLesionSegLib.engine.result import Measure, Quantification, RegionRow
+from CovidLesionSegLib.mrml.display import showInSliceViews
+from CovidLesionSegLib.mrml.run_nodes import factsOfRun, nodeOfRun
+
+_COLUMNS = ("volume_ml", "infected_ml", "infected_percent", "involvement_score")
+_EDITED = "edited"
+
+
+def measureText(measure: Measure | None, digits: int, interval: bool = False) -> str:
+    """Return a number as text; an absent one is "n/a" and never 0."""
+    if measure is None:
+        return ""
+    if measure.value is None:
+        return _("n/a")
+    text = f"{measure.value:.{digits}f}"
+    if interval and measure.low is not None and measure.high is not None:
+        text += f" ({measure.low:.{digits}f}-{measure.high:.{digits}f})"
+    return text
+
+
+class ResultView:
+    """Shows one result.
+
+    Args:
+        ui: The panel's widgets.
+        opacity: Returns the opacity of the maps, 0..1.
+    """
+
+    def __init__(self, ui: Any, opacity: Any) -> None:
+        self._ui = ui
+        self._opacity = opacity
+        self._node: Any = None
+        table = ui.lobesTable
+        table.setColumnCount(len(_COLUMNS) + 1)
+        table.setHorizontalHeaderLabels(
+            [_("Region"), _("Volume ml"), _("Infected ml"), _("Infected %"), _("Score")]
+        )
+        prepareTable(table)
+        ui.boundaryCheckBox.connect("toggled(bool)", self._onBoundary)
+        ui.agreementCheckBox.connect("toggled(bool)", self._onAgreement)
+        ui.chartButton.connect("clicked(bool)", self._onChart)
+
+    def show(self, node: Any, quantification: Quantification | None) -> None:
+        """Show a result, or nothing for None."""
+        self._node = node if quantification is not None else None
+        ui = self._ui
+        ui.resultSection.setVisible(quantification is not None)
+        if quantification is None:
+            return
+        facts = factsOfRun(node)
+        ui.summaryLabel.setText(summaryText(quantification))
+        flags = tuple(dict.fromkeys((*facts["ct"]["flags"], *facts["anatomy"]["flags"])))
+        ui.remarksLabel.setText("\n".join(warnings_for(flags)))
+        ui.remarksLabel.setVisible(bool(flags))
+        self._fill(quantification)
+        for box, role in ((ui.boundaryCheckBox, "boundary"), (ui.agreementCheckBox, "agreement")):
+            present = nodeOfRun(node, role) is not None
+            box.setEnabled(present)
+            if not present:
+                box.setToolTip(_("The chosen model has none"))
+
+    def showMap(self, role: str) -> None:
+        """Lay a map over the CT in all slice views; ``""`` for none."""
+        if self._node is None:
+            return
+        ctNode = nodeOfRun(self._node, "ct")
+        mapNode = nodeOfRun(self._node, role) if role else None
+        if ctNode is not None:
+            showInSliceViews(slicer.mrmlScene, ctNode, mapNode, self._opacity() if mapNode else 0.0)
+
+    def updateOpacity(self) -> None:
+        """Follow the slider."""
+        for box, role in (
+            (self._ui.boundaryCheckBox, "boundary"),
+            (self._ui.agreementCheckBox, "agreement"),
+        ):
+            if box.checked:
+                self.showMap(role)
+
+    def _fill(self, quantification: Quantification) -> None:
+        table = self._ui.lobesTable
+        table.setRowCount(len(quantification.rows))
+        for number, row in enumerate(quantification.rows):
+            for column, text in enumerate(_cells(row)):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(_tooltip(row))
+                if column:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                if row.region == "total":
+                    font = item.font()
+                    font.setBold(True)
+                    item.setFont(font)
+                table.setItem(number, column, item)
+        fitHeight(table, len(quantification.rows))
+
+    def _onBoundary(self, checked: bool) -> None:
+        self._toggle(checked, "boundary", self._ui.agreementCheckBox)
+
+    def _onAgreement(self, checked: bool) -> None:
+        self._toggle(checked, "agreement", self._ui.boundaryCheckBox)
+
+    def _toggle(self, checked: bool, role: str, other: Any) -> None:
+        if checked:
+            other.setChecked(False)
+        if checked or not other.checked:
+            self.showMap(role if checked else "")
+
+    def _onChart(self, _checked: bool = False) -> None:
+        chart = nodeOfRun(self._node, "chart") if self._node is not None else None
+        if chart is None:
+            return
+        selection = slicer.app.applicationLogic().GetSelectionNode()
+        selection.SetActivePlotChartID(chart.GetID())
+        manager = slicer.app.layoutManager()
+        if manager is not None:
+            manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView)
+        slicer.app.applicationLogic().PropagatePlotChartSelection()
+
+
+def summaryText(quantification: Quantification) -> str:
+    """Return the result in one or two lines."""
+    total = quantification.row("total")
+    percent = measureText(total.measures.get("infected_percent"), 1, interval=True)
+    lesions = measureText(total.measures.get("lesion_count"), 0)
+    parts = [
+        _("Infected: {percent} % of both lungs").format(percent=percent),
+        _("{count} lesions").format(count=lesions),
+    ]
+    score = quantification.scores.get("ctss_0_25")
+    if score is not None and score.value is not None:
+        parts.append(_("severity score {score} of 25").format(score=measureText(score, 0)))
+    if _EDITED in total.flags:
+        parts.append(_("edited"))
+    return " · ".join(parts)
+
+
+def prepareTable(table: Any) -> None:
+    """Make a table a calm list: rows are selected, nothing is typed into it."""
+    table.verticalHeader().setVisible(False)
+    table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+    table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+    table.setAlternatingRowColors(True)
+    table.setShowGrid(False)
+    header = table.horizontalHeader()
+    header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    header.setStretchLastSection(True)
+
+
+def fitHeight(table: Any, rows: int) -> None:
+    """Show all rows without a scroll bar, up to a dozen."""
+    table.resizeRowsToContents()
+    height = table.horizontalHeader().height + 4
+    height += sum(table.rowHeight(row) for row in range(min(rows, 12)))
+    table.setMinimumHeight(height)
+    table.setMaximumHeight(height)
+
+
+def _cells(row: RegionRow) -> list[str]:
+    label = row.label[:1].upper() + row.label[1:]
+    if any(flag.startswith("approximate") for flag in row.flags):
+        label += " ~"
+    digits = {"volume_ml": 0, "infected_ml": 1, "infected_percent": 1, "involvement_score": 0}
+    return [
+        label,
+        *(
+            measureText(row.measures.get(name), digits[name], name == "infected_percent")
+            for name in _COLUMNS
+        ),
+    ]
+
+
+def _tooltip(row: RegionRow) -> str:
+    reasons = dict.fromkeys(m.reason for m in row.measures.values() if m.value is None and m.reason)
+    return "; ".join([*reasons, *row.flags])

@@ -1,0 +1,352 @@
+"""The review: list, decisions, keys, following edits by the Segment Editor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CovidLesionSegLib.engine.result import Lesion
+from CovidLesionSegLib.engine.review_values import UNREVIEWED, doubt_of
+from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.mrml.display import setLungWindow
+from CovidLesionSegLib.mrml.review_session import INFECTION, ReviewSession
+from CovidLesionSegLib.mrml.review_views import lookAt
+from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
+
+from .resultView import fitHeight, prepareTable
+from .seedClick import SeedClick
+from .texts import stateText
+
+REFRESH_MS = 250
+"""After the last event of an edit; a stroke fires several."""
+
+SETTLE_MS = 1500
+_EDIT_EVENTS = (
+    "SourceRepresentationModified",
+    "RepresentationModified",
+    "SegmentModified",
+    "SegmentRemoved",
+)
+_KEYS = {"Shift+P": "previousButton", "Shift+N": "nextButton"}
+_DECISION_KEYS = {"Shift+A": "acceptButton", "Shift+R": "rejectButton"}
+
+
+class ReviewPanel:
+    """Shows and drives a `ReviewSession`.
+
+    Args:
+        ui: The panel's widgets.
+        onNumbers: Called when the numbers of the result have changed.
+    """
+
+    def __init__(self, ui: Any, onNumbers: Callable[[], None]) -> None:
+        self._ui = ui
+        self._onNumbers = onNumbers
+        self._observed: list[tuple[Any, int]] = []
+        self._filling = False
+        self._shortcuts: list[Any] = []
+        self._seed = SeedClick(self._addAt)
+        self.session: ReviewSession | None = None
+        self._refreshTimer = self._timer(REFRESH_MS, self.refresh)
+        self._settleTimer = self._timer(SETTLE_MS, self._settle)
+        self._setUpTable()
+        for name, slot in {
+            "previousButton": lambda *_a: self._step(-1),
+            "nextButton": lambda *_a: self._step(1),
+            "acceptButton": lambda *_a: self._decide("accept"),
+            "rejectButton": lambda *_a: self._decide("reject"),
+            "splitButton": lambda *_a: self._try(self._split),
+            "mergeButton": lambda *_a: self._try(self._merge),
+            "addButton": lambda *_a: self._onAdd(),
+            "undoButton": lambda *_a: self._try(self._undo),
+            "finishButton": lambda *_a: self._try(self._finish),
+        }.items():
+            getattr(ui, name).connect("clicked(bool)", slot)
+
+    @property
+    def selectedIds(self) -> list[int]:
+        """Ids of the selected lesions, in the order of the list."""
+        rows = sorted(index.row() for index in self._ui.lesionTable.selectionModel().selectedRows())
+        return [int(self._ui.lesionTable.item(row, 0).data(qt.Qt.UserRole)) for row in rows]
+
+    def open(self, session: ReviewSession | None) -> None:
+        """Review a result, or nothing for None."""
+        self._forget()
+        self.session = session
+        self._ui.reviewSection.setVisible(session is not None)
+        self._message("")
+        if session is None:
+            return
+        segmentation = session.node.GetSegmentation()
+        for name in _EDIT_EVENTS:
+            tag = segmentation.AddObserver(getattr(segmentation, name), self._onEdited)
+            self._observed.append((segmentation, tag))
+        setLungWindow(nodeOfRun(session.node, "ct"))
+        self._connectEditor(session)
+        self._show()
+
+    def enter(self) -> None:
+        """Switch the keys on."""
+        if self._shortcuts:
+            return
+        for key, name in {**_KEYS, **_DECISION_KEYS}.items():
+            shortcut = qt.QShortcut(slicer.util.mainWindow() or self._ui.reviewSection)
+            shortcut.setKey(qt.QKeySequence(key))
+            shortcut.connect("activated()", getattr(self._ui, name).click)
+            self._shortcuts.append(shortcut)
+
+    def exit(self) -> None:
+        """Switch keys and tools off, so that other modules are not disturbed."""
+        for shortcut in self._shortcuts:
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._shortcuts = []
+        self._seed.stop()
+        if self.session is not None:
+            self._ui.segmentEditor.setActiveEffectByName("")
+
+    def close(self) -> None:
+        """Let go of everything that is observed."""
+        self.exit()
+        self._forget()
+        self.session = None
+
+    def refresh(self) -> None:
+        """Follow an edit now instead of after the pause."""
+        self._refreshTimer.stop()
+        if self.session is None or self.session.node.GetScene() is None:
+            return
+        if self.session.refresh():
+            self._changed()
+
+    def _changed(self) -> None:
+        self._settleTimer.start()
+        self._show()
+        self._onNumbers()
+
+    def _settle(self) -> None:
+        if self.session is not None and self.session.node.GetScene() is not None:
+            self.session.settle()
+
+    def _onEdited(self, *_args: Any) -> None:
+        self._refreshTimer.start()
+
+    def _timer(self, milliseconds: int, slot: Callable[[], None]) -> Any:
+        timer = qt.QTimer()
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.connect("timeout()", slot)
+        return timer
+
+    def _forget(self) -> None:
+        self._refreshTimer.stop()
+        self._settleTimer.stop()
+        self._seed.stop()
+        for subject, tag in self._observed:
+            subject.RemoveObserver(tag)
+        self._observed = []
+
+    def _setUpTable(self) -> None:
+        table = self._ui.lesionTable
+        headings = [_("Lesion"), _("Lobe"), _("ml"), _("Mean HU"), _("Doubt"), _("State")]
+        table.setColumnCount(len(headings))
+        table.setHorizontalHeaderLabels(headings)
+        prepareTable(table)
+        table.connect("itemSelectionChanged()", self._onSelected)
+
+    def _show(self) -> None:
+        """Show list, progress and which buttons make sense; the selection stays."""
+        session = self.session
+        if session is None:
+            return
+        selected = self.selectedIds
+        self._filling = True
+        table = self._ui.lesionTable
+        table.setRowCount(len(session.lesions))
+        for row, lesion in enumerate(session.lesions):
+            self._showRow(row, lesion)
+        fitHeight(table, max(len(session.lesions), 1))
+        table.clearSelection()
+        ids = [lesion.id for lesion in session.lesions]
+        for lesionId in selected:
+            if lesionId in ids:
+                table.selectRow(ids.index(lesionId))
+        self._filling = False
+        decided, total = session.progress
+        text = _("{decided} of {total} reviewed").format(decided=decided, total=total)
+        if session.isFinished:
+            text += _(" · review finished, log locked")
+        self._ui.reviewProgressLabel.setText(text if total else _("No lesions were found."))
+        self._enable()
+
+    def _showRow(self, row: int, lesion: Lesion) -> None:
+        lobe = lesion.lobe.name if lesion.lobe else _("n/a")
+        texts = [
+            str(lesion.id),
+            lobe,
+            f"{lesion.volume_ml:.2f}",
+            f"{lesion.mean_hu:.0f}",
+            f"{doubt_of(lesion):.2f}",
+            stateText(lesion.state),
+        ]
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            if 2 <= column <= 4:
+                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+            if lesion.state != UNREVIEWED:
+                item.setForeground(qt.QBrush(qt.QColor("#7f7f7f")))
+            item.setData(qt.Qt.UserRole, lesion.id)
+            self._ui.lesionTable.setItem(row, column, item)
+
+    def _enable(self) -> None:
+        session, ui = self.session, self._ui
+        if session is None:
+            return
+        present = {lesion.id for lesion in session.book.current}
+        selected = [lesionId for lesionId in self.selectedIds if lesionId in present]
+        closed = _("The review is finished") if session.isFinished else ""
+        pick = "" if selected else _("Select a lesion first")
+        several = "" if len(selected) > 1 else _("Select two or more lesions with Ctrl or Shift")
+        decided, total = session.progress
+        missing = "" if decided == total else _("Review every lesion first")
+        reasons = {
+            "acceptButton": closed or pick,
+            "rejectButton": closed or pick,
+            "splitButton": closed or pick,
+            "mergeButton": closed or several,
+            "addButton": closed,
+            "undoButton": closed or ("" if session.undoText else _("There is nothing to undo")),
+            "finishButton": closed or missing,
+        }
+        for name, reason in reasons.items():
+            setUsable(getattr(ui, name), reason)
+
+    def _onSelected(self) -> None:
+        session = self.session
+        if self._filling or session is None:
+            return
+        self._enable()
+        self._message("")
+        ids = self.selectedIds
+        if len(ids) == 1:
+            lookAt(slicer.mrmlScene, session.pointOf(ids[0]), session.extentOf(ids[0]))
+
+    def _step(self, by: int, onlyOpen: bool = False) -> None:
+        """Select the next or previous lesion; at the ends it goes round."""
+        session = self.session
+        if session is None or not session.lesions:
+            return
+        lesions = session.lesions
+        ids, selected = [lesion.id for lesion in lesions], self.selectedIds
+        start = ids.index(selected[0]) if selected and selected[0] in ids else -1 if by > 0 else 0
+        for distance in range(1, len(ids) + 1):
+            row = (start + by * distance) % len(ids)
+            if not onlyOpen or lesions[row].state == UNREVIEWED:
+                self._ui.lesionTable.clearSelection()
+                self._ui.lesionTable.selectRow(row)
+                self._ui.lesionTable.scrollToItem(self._ui.lesionTable.item(row, 0))
+                return
+
+    def _decide(self, action: str) -> None:
+        ids = self.selectedIds
+
+        def decide(session: ReviewSession) -> None:
+            present = {lesion.id for lesion in session.book.current}
+            for lesionId in ids:
+                if lesionId in present:
+                    getattr(session, action)(lesionId)
+
+        if self._try(decide):
+            self._step(1, onlyOpen=True)
+
+    def _split(self, session: ReviewSession) -> None:
+        session.split(self.selectedIds[0], _crossing())
+
+    def _merge(self, session: ReviewSession) -> None:
+        session.merge(self.selectedIds)
+
+    def _undo(self, session: ReviewSession) -> None:
+        session.undo()
+
+    def _finish(self, session: ReviewSession) -> None:
+        session.finish()
+
+    def _onAdd(self) -> None:
+        self._message(_("Click into the missed lesion in a slice view."))
+        self._seed.start()
+
+    def _addAt(self, pointRas: tuple[float, float, float]) -> None:
+        def add(session: ReviewSession) -> None:
+            session.addAt(pointRas)
+
+        self._try(add)
+
+    def _try(self, action: Callable[[ReviewSession], None]) -> bool:
+        """Do something to the session, then show it; a refusal is shown as a sentence."""
+        session = self.session
+        if session is None:
+            return False
+        self.refresh()
+        self._message("")
+        try:
+            action(session)
+        except CovidLesionSegError as error:
+            self._message(f"{error.message} {error.hint}")
+            return False
+        finally:
+            self._changed()
+        return True
+
+    def _message(self, text: str) -> None:
+        self._ui.reviewMessageLabel.setText(text)
+        self._ui.reviewMessageLabel.setVisible(bool(text))
+
+    def _connectEditor(self, session: ReviewSession) -> None:
+        """Let the embedded Segment Editor work on this result and on nothing else."""
+        editor, scene = self._ui.segmentEditor, session.node.GetScene()
+        tag = "CovidLesionSeg.SegmentEditor"
+        node = scene.GetSingletonNode(tag, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag(tag)
+            node = scene.AddNode(node)
+        # Painting infection must not eat the lobes below it.
+        node.SetOverwriteMode(node.OverwriteNone)
+        editor.setMRMLSegmentEditorNode(node)
+        editor.setSegmentationNodeSelectorVisible(False)
+        editor.setSourceVolumeNodeSelectorVisible(False)
+        editor.setSegmentationNode(session.node)
+        editor.setSourceVolumeNode(nodeOfRun(session.node, "ct"))
+        editor.setCurrentSegmentID(INFECTION)
+
+
+def setUsable(button: Any, reason: str, tip: str = "") -> None:
+    """Enable a button, or disable it and say why in its tooltip.
+
+    Args:
+        button: The button.
+        reason: Why it can't be used now; empty when it can.
+        tip: Its usual tooltip; by default the one of the ``.ui`` file.
+    """
+    usual = tip or button.property("usualToolTip")
+    if not usual:
+        usual = button.toolTip
+        button.setProperty("usualToolTip", usual)
+    button.setEnabled(not reason)
+    button.setToolTip(reason or usual)
+
+
+def _crossing() -> tuple[float, float, float]:
+    """Return where the slice views cross, in world coordinates: each gives its offset."""
+    point = [0.0, 0.0, 0.0]
+    scene = slicer.mrmlScene
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
+        axis = {"Axial": 2, "Coronal": 1, "Sagittal": 0}.get(node.GetOrientation())
+        if axis is not None:
+            point[axis] = node.GetSliceToRAS().GetElement(axis, 3)
+    return point[0], point[1], point[2]

@@ -1,0 +1,56 @@
+"""What is registered when Slicer has started."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+from CovidLesionSegLib.resources import resources_dir
+
+SAMPLES = (
+    {
+        "sampleName": "CovidLesionSegPhantom",
+        "title": "Chest phantom with infection",
+    },
+)
+_TERMINOLOGY = "SegmentationCategoryTypeModifier-CovidLesionSeg.term.json"
+
+
+def registerTerminology() -> None:
+    """Load the terms for ground glass and consolidation, which Slicer's own lists lack."""
+    logic = slicer.modules.terminologies.logic()
+    logic.LoadTerminologyFromFile(str(resources_dir() / _TERMINOLOGY))
+
+
+def registerSampleData() -> None:
+    """Offer the phantom in the module Sample Data; it is computed, nothing is downloaded."""
+    import SampleData
+
+    icon = str(resources_dir() / "Icons" / "CovidLesionSeg.png")
+    for sample in SAMPLES:
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category=_("COVID-19 CT"),
+            sampleName=sample["sampleName"],
+            thumbnailFileName=icon,
+            uris=None,
+            customDownloader=loadPhantom,
+        )
+
+
+def loadPhantom(_source: object = None) -> list[object]:
+    """Compute the phantom and add it to the scene.
+
+    Returns:
+        The volume node, in a list, as Sample Data wants it.
+    """
+    from CovidLesionSegLib.engine.phantom import make_phantom
+    from CovidLesionSegLib.mrml.display import setLungWindow
+    from CovidLesionSegLib.mrml.volume_node import addCtVolume
+
+    node = addCtVolume(slicer.mrmlScene, make_phantom().ct)
+    node.SetName(_("Chest phantom"))
+    setLungWindow(node)
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    selection.SetActiveVolumeID(node.GetID())
+    slicer.app.applicationLogic().PropagateVolumeSelection()
+    return [node]

@@ -1,0 +1,137 @@
+"""The lesion list and the audit log as table nodes: they are saved with the scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import vtk
+
+from CovidLesionSegLib.engine.result import Lesion, Lobe, Lung
+
+_NUMBERS = ("volume_ml", "diameter_mm", "mean_hu", "uncertainty", "agreement")
+_AXES = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
+_PLEURA = "pleural_distance_mm"
+_LOG_TEXTS = ("time_utc", "action", "lesions")
+_LOG_NUMBERS = ("added_voxels", "removed_voxels", "dice_to_computed")
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of the audit log.
+
+    Attributes:
+        time_utc: ISO 8601, seconds.
+        action: For example ``"reject"`` or ``"edit"``.
+        lesions: Ids concerned, separated by blanks.
+        added_voxels, removed_voxels: What it did to the infection.
+        dice_to_computed: Dice coefficient of the infection after it and as computed.
+    """
+
+    time_utc: str
+    action: str
+    lesions: str
+    added_voxels: int
+    removed_voxels: int
+    dice_to_computed: float
+
+
+def fillLesionTable(node: Any, lesions: Sequence[Lesion]) -> None:
+    """Replace the content of the lesion list.
+
+    Args:
+        node: vtkMRMLTableNode.
+        lesions: Lesions with their states, in the order of the list.
+    """
+    columns: dict[str, list[Any]] = {
+        "lesion": [str(lesion.id) for lesion in lesions],
+        "state": [lesion.state for lesion in lesions],
+        "lobe": [lesion.lobe.name if lesion.lobe else "" for lesion in lesions],
+        "lung": [lesion.lung.name.lower() if lesion.lung else "" for lesion in lesions],
+    }
+    for name in (*_NUMBERS, _PLEURA):
+        columns[name] = [getattr(lesion, name) for lesion in lesions]
+    for axis, name in enumerate(_AXES):
+        columns[name] = [lesion.centroid_lps_mm[axis] for lesion in lesions]
+    _fill(node, columns)
+
+
+def lesionsFromTable(node: Any) -> tuple[Lesion, ...]:
+    """Read back what `fillLesionTable` wrote."""
+    table = node.GetTable()
+
+    def text(row: int, name: str) -> str:
+        return str(table.GetColumnByName(name).GetValue(row))
+
+    def number(row: int, name: str) -> float:
+        return float(table.GetColumnByName(name).GetValue(row))
+
+    def optional(row: int, name: str) -> float | None:
+        value = number(row, name)
+        return None if math.isnan(value) else value
+
+    return tuple(
+        Lesion(
+            id=int(float(text(row, "lesion"))),
+            lobe=Lobe[text(row, "lobe")] if text(row, "lobe") else None,
+            lung=Lung[text(row, "lung").upper()] if text(row, "lung") else None,
+            volume_ml=number(row, "volume_ml"),
+            diameter_mm=number(row, "diameter_mm"),
+            mean_hu=number(row, "mean_hu"),
+            centroid_lps_mm=(number(row, _AXES[0]), number(row, _AXES[1]), number(row, _AXES[2])),
+            uncertainty=number(row, "uncertainty"),
+            agreement=optional(row, "agreement"),
+            pleural_distance_mm=optional(row, _PLEURA),
+            state=text(row, "state"),
+        )
+        for row in range(table.GetNumberOfRows())
+    )
+
+
+def appendLog(node: Any, entry: LogEntry) -> None:
+    """Add a line to the audit log.
+
+    Args:
+        node: vtkMRMLTableNode.
+        entry: The line.
+    """
+    entries = [*readLog(node), entry]
+    names = (*_LOG_TEXTS, *_LOG_NUMBERS)
+    _fill(node, {name: [getattr(line, name) for line in entries] for name in names})
+
+
+def readLog(node: Any) -> list[LogEntry]:
+    """Return the lines of the audit log, oldest first."""
+    table = node.GetTable()
+
+    def value(row: int, name: str) -> Any:
+        return table.GetColumnByName(name).GetValue(row)
+
+    return [
+        LogEntry(
+            time_utc=str(value(row, "time_utc")),
+            action=str(value(row, "action")),
+            lesions=str(value(row, "lesions")),
+            added_voxels=int(value(row, "added_voxels")),
+            removed_voxels=int(value(row, "removed_voxels")),
+            dice_to_computed=float(value(row, "dice_to_computed")),
+        )
+        for row in range(table.GetNumberOfRows())
+    ]
+
+
+def _fill(node: Any, columns: dict[str, list[Any]]) -> None:
+    wasModifying = node.StartModify()
+    node.SetLocked(False)
+    node.RemoveAllColumns()
+    for name, values in columns.items():
+        isText = name in ("lesion", "state", "lobe", "lung", *_LOG_TEXTS)
+        array = vtk.vtkStringArray() if isText else vtk.vtkDoubleArray()
+        array.SetName(name)
+        for value in values:
+            array.InsertNextValue(math.nan if value is None else value)
+        node.AddColumn(array)
+    node.SetLocked(True)
+    node.EndModify(wasModifying)

@@ -1,0 +1,31 @@
+"""Looking at one lesion in all slice views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .display import jumpTo
+
+_CONTEXT = 3.0
+"""The view shows this many times the lesion, so that its surroundings are seen."""
+
+_SMALLEST_VIEW_MM = 80.0
+
+
+def lookAt(scene: Any, pointRas: tuple[float, float, float], extent_mm: float) -> None:
+    """Move all slice views to a point and frame what is around it.
+
+    Args:
+        scene: vtkMRMLScene.
+        pointRas: World coordinates in mm.
+        extent_mm: Size of what is to be seen.
+    """
+    jumpTo(scene, pointRas)
+    wanted = max(extent_mm * _CONTEXT, _SMALLEST_VIEW_MM)
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
+        width, height, depth = node.GetFieldOfView()
+        scale = wanted / max(min(width, height), 1e-6)
+        node.SetFieldOfView(width * scale, height * scale, depth)
+        # The views jump to their middle only when it is set.
+        node.JumpSliceByCentering(*pointRas)
