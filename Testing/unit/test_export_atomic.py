@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from CovidLesionSegLib.errors import CovidLesionSegError
-from CovidLesionSegLib.export.atomic import atomic_path
+from CovidLesionSegLib.engine.atomic import atomic_path
 
 
 def _names(folder: Path) -> list[str]:

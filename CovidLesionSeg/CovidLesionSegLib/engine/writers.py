@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.errors import InputError
 
+from .atomic import atomic_path
 from .volume import CtVolume
 
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -33,7 +31,8 @@ def write_map(path: str | Path, array_zyx: NDArray[Any], ct: CtVolume) -> Path:
         ct: The CT whose grid it is on.
 
     Raises:
-        InputError: ``output-format``, ``output-shape`` or ``output-not-writable``.
+        InputError: ``output-format`` or ``output-shape``.
+        CovidLesionSegError: ``output-not-written``.
     """
     import SimpleITK as sitk  # noqa: N813
 
@@ -57,40 +56,12 @@ def write_map(path: str | Path, array_zyx: NDArray[Any], ct: CtVolume) -> Path:
     image.SetSpacing(spacing.tolist())
     image.SetDirection((columns / spacing).ravel().tolist())
     image.SetOrigin(ct.input_affine_lps[:3, 3].tolist())
-    with replacing(target, suffix) as temporary:
+    with atomic_path(target) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=suffix != ".nii")
         except RuntimeError as error:
             raise OSError(str(error)) from error
     return target
-
-
-@contextmanager
-def replacing(target: Path, suffix: str = "") -> Iterator[Path]:
-    """Give a temporary file beside ``target`` that takes its place on success.
-
-    A reader never sees half a file, and a failed or cancelled run leaves nothing behind.
-
-    Args:
-        target: File to write or replace.
-        suffix: Suffix of the temporary file, for writers that choose the format by it.
-
-    Raises:
-        InputError: ``output-not-writable`` when the folder or disk refuses.
-    """
-    temporary = target.with_name(f".{uuid.uuid4().hex}{suffix}")
-    try:
-        yield temporary
-        temporary.replace(target)
-    except OSError as error:
-        raise InputError(
-            "output-not-writable",
-            f"{target.name} can't be written: {error.strerror or 'the disk refuses'}.",
-            "Check that the folder exists, may be written to, and that the disk is not full.",
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _storable(array: NDArray[Any]) -> NDArray[Any]:

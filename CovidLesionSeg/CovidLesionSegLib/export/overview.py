@@ -6,9 +6,9 @@ import os
 import textwrap
 from typing import Any
 
+from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.result import SegmentationResult
 
-from .atomic import atomic_path
 from .lobe_chart import (
     CHART_WIDTH_IN,
     INK,

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.result import Lesion
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import InputError
-
-from .atomic import atomic_path
 
 _LESION_COLUMNS = (
     "id",

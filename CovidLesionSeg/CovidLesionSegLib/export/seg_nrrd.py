@@ -16,11 +16,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.geometry import Affine
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.errors import InputError
 
-from .atomic import atomic_path
 from .segments import SegmentDefinition, SegmentLayer, segment_layers
 
 _COMPRESSION_LEVEL = 5

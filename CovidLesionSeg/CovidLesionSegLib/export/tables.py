@@ -7,9 +7,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.result import Measure, Quantification, RegionRow, RunInfo
-
-from .atomic import atomic_path
 
 Cell = str | float | None
 

@@ -18,9 +18,9 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.errors import CovidLesionSegError
-from CovidLesionSegLib.export.atomic import atomic_path
 
 _LOG = logging.getLogger(__name__)
 _CHILD = "CovidLesionSegLib.mrml.scene_child"
