@@ -15,6 +15,7 @@ from .masks import Mask, SpacingZyx, bounding_box, components, dilate, erode, ma
 
 _SECTORS = 180
 _BONE_HU = 160
+_SOFT_MAX_HU = 140
 _HELD_AIR_HU = (-450.0, 15.0)
 _FAT_HU = (-135.0, -55.0)
 _FAT_SPREAD_HU = 40.0
@@ -57,25 +58,30 @@ def solid_lung(
     margin = margin_voxels(_MAX_DEPTH_MM, spacing_mm_zyx)
     box = bounding_box(aerated, (0, margin[1], margin[2]))
     hu_box, air = hu[box], aerated[box]
-    holds_air = _holds_air(hu_box, spacing_mm_zyx) & ~air & ~others[box]
+    holds_air = _holds_air(hu_box, air, spacing_mm_zyx) & ~air & ~others[box]
     within = _between_air_and_bone(air, hu_box > _BONE_HU, costal[box], spacing_mm_zyx)
     found = _opened(holds_air & within, spacing_mm_zyx)
     result[box] = _touching(found, air, spacing_mm_zyx)
     return result
 
 
-def _holds_air(hu: NDArray[np.int16], spacing: SpacingZyx) -> Mask:
+def _holds_air(hu: NDArray[np.int16], air: Mask, spacing: SpacingZyx) -> Mask:
     """Return tissue that is lighter than muscle, and no fat.
 
-    Fat is as light as many a consolidation, but even.
+    Means are taken over tissue only, without the partial volume next to aerated lung, which
+    would make every wall light. Fat is as light as many a consolidation, but even.
     """
     size = [max(1, 2 * round(_SMOOTH_MM / step / 2.0) + 1) for step in spacing]
-    values = np.clip(hu, -1000, 400).astype(np.float32)
-    mean = ndimage.uniform_filter(values, size)
-    variance = ndimage.uniform_filter(values * values, size) - mean * mean
+    tissue = ~ndimage.binary_dilation(air, np.ones((1, 3, 3), dtype=bool))
+    weight = ndimage.uniform_filter(tissue.astype(np.float32), size)
+    scale = 1.0 / np.maximum(weight, 0.05)
+    values = np.where(tissue, np.clip(hu, -1000, 400), 0).astype(np.float32)
+    mean = ndimage.uniform_filter(values, size) * scale
+    variance = ndimage.uniform_filter(values * values, size) * scale - mean * mean
     fat = (mean > _FAT_HU[0]) & (mean < _FAT_HU[1]) & (variance < _FAT_SPREAD_HU**2)
-    result: Mask = (mean > _HELD_AIR_HU[0]) & (mean < _HELD_AIR_HU[1]) & ~fat
-    return result & (hu < 140)
+    light = (mean > _HELD_AIR_HU[0]) & (mean < _HELD_AIR_HU[1]) & ~fat
+    result: Mask = light & (weight > 0.1) & (hu < _SOFT_MAX_HU)
+    return result
 
 
 def _centres(air: Mask, spacing: SpacingZyx) -> tuple[NDArray[np.bool_], Field, Field]:
@@ -95,38 +101,63 @@ def _centres(air: Mask, spacing: SpacingZyx) -> tuple[NDArray[np.bool_], Field, 
     return usable, smooth[0].astype(np.float32), smooth[1].astype(np.float32)
 
 
+class _Fans:
+    """Rays from the middle of the aerated lung of each slice, in sectors of two degrees."""
+
+    def __init__(self, air: Mask, spacing: SpacingZyx) -> None:
+        usable, rows, columns = _centres(air, spacing)
+        self.slices = [int(z) for z in np.flatnonzero(usable)]
+        self.shape = (air.shape[0], _SECTORS)
+        self._y = (np.arange(air.shape[1], dtype=np.float32) * spacing[1])[:, None]
+        self._x = (np.arange(air.shape[2], dtype=np.float32) * spacing[2])[None, :]
+        self._rows_mm, self._columns_mm = rows * spacing[1], columns * spacing[2]
+
+    def polar(self, z: int) -> tuple[Field, NDArray[np.intp]]:
+        """Return radius in mm and sector of every pixel of a slice."""
+        dy, dx = self._y - self._rows_mm[z], self._x - self._columns_mm[z]
+        turns = np.arctan2(dy, dx) / (2 * np.pi) + 0.5
+        return np.hypot(dy, dx), (turns * _SECTORS).astype(np.intp) % _SECTORS
+
+    def posterior(self, z: int) -> Mask:
+        """Return the rows behind the middle, ``(rows, 1)``."""
+        behind: Mask = self._y > self._rows_mm[z]
+        return behind
+
+
 def _between_air_and_bone(air: Mask, bone: Mask, costal: Mask, spacing: SpacingZyx) -> Mask:
-    usable, rows, columns = _centres(air, spacing)
-    depth, height, width = air.shape
-    limit = np.full((depth, _SECTORS), np.inf, dtype=np.float32)
-    first = np.full((depth, _SECTORS), np.inf, dtype=np.float32)
-    last = np.full((depth, _SECTORS), -np.inf, dtype=np.float32)
-    y = (np.arange(height, dtype=np.float32) * spacing[1])[:, None]
-    x = (np.arange(width, dtype=np.float32) * spacing[2])[None, :]
+    """Return what lies on a ray behind aerated lung and before the bones.
 
-    def polar(z: int) -> tuple[Field, NDArray[np.intp]]:
-        dy, dx = y - rows[z] * spacing[1], x - columns[z] * spacing[2]
-        angle = np.arctan2(dy, dx) / (2 * np.pi) + 0.5
-        return np.hypot(dy, dx), (angle * _SECTORS).astype(np.intp) % _SECTORS
-
-    slices = [int(z) for z in np.flatnonzero(usable)]
-    for z in slices:
-        radius, sector = polar(z)
-        np.minimum.at(first[z], sector[air[z]], radius[air[z]])
-        np.maximum.at(last[z], sector[air[z]], radius[air[z]])
-        behind = bone[z] & (radius > last[z][sector] - 3.0)
-        np.minimum.at(limit[z], sector[behind], radius[behind])
+    Deep only at the back, where consolidation of the lying patient gathers; elsewhere
+    shallow, and beside the mediastinum not at all.
+    """
+    fans = _Fans(air, spacing)
+    first, last, limit = _along_rays(fans, air, bone)
     limit = _across_rib_gaps(limit, spacing[0])
     wall_mm = _wall_mm(limit - last)
     within = np.zeros_like(air)
-    for z in slices:
-        radius, sector = polar(z)
+    for z in fans.slices:
+        radius, sector = fans.polar(z)
         behind = (radius > first[z][sector]) & (radius < limit[z][sector] - wall_mm)
-        shallow = (limit[z] - last[z])[sector] <= _SHALLOW_MM
-        deep = (limit[z] - last[z])[sector] <= _MAX_DEPTH_MM
-        posterior = y > rows[z] * spacing[1]
-        within[z] = behind & ((costal[z] & (shallow | (deep & posterior))) | (shallow & posterior))
+        depth_mm = (limit[z] - last[z])[sector]
+        shallow, deep = depth_mm <= _SHALLOW_MM, depth_mm <= _MAX_DEPTH_MM
+        posterior = fans.posterior(z)
+        at_ribs = costal[z] & (shallow | (deep & posterior))
+        within[z] = behind & (at_ribs | (shallow & posterior))
     return within
+
+
+def _along_rays(fans: _Fans, air: Mask, bone: Mask) -> tuple[Field, Field, Field]:
+    """Return where each ray meets aerated lung first and last, and then the first bone."""
+    first = np.full(fans.shape, np.inf, dtype=np.float32)
+    last = np.full(fans.shape, -np.inf, dtype=np.float32)
+    limit = np.full(fans.shape, np.inf, dtype=np.float32)
+    for z in fans.slices:
+        radius, sector = fans.polar(z)
+        np.minimum.at(first[z], sector[air[z]], radius[air[z]])
+        np.maximum.at(last[z], sector[air[z]], radius[air[z]])
+        behind = bone[z] & (radius > last[z][sector] - _WALL_MM[0])
+        np.minimum.at(limit[z], sector[behind], radius[behind])
+    return first, last, limit
 
 
 def _wall_mm(depth_mm: Field) -> float:
