@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from CovidLesionSegLib.nets.encoders import lite0_weights_path, load_imagenet_we
 from CovidLesionSegLib.nets.encoders.base import Encoder
 from CovidLesionSegLib.nets.outputs import ModelOutput
 from CovidLesionSegLib.nets.registry import create_from_config
+from CovidLesionSegLib.nets.state import load_exactly
+from CovidLesionSegLib.weights.loading import load_weights_file
 
 from .augmentation import BatchAugmenter
 from .config import OptimisationConfig, TrainingConfig
@@ -68,19 +71,33 @@ def learning_rate_factor(step: int, config: OptimisationConfig) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
-def initial_state(config: TrainingConfig, fabric: Fabric, pretrained: bool = True) -> TrainingState:
-    """Build network and optimiser.
+def initial_network(config: TrainingConfig, pretrained: bool, weights: Path | None) -> nn.Module:
+    """Build the network that a run starts from.
 
     Args:
         config: The run.
-        fabric: Device and precision.
-        pretrained: Whether the encoder starts from its public ImageNet weights.
+        pretrained: Whether encoders start from their public ImageNet weights.
+        weights: A model to continue from, of the same network; takes the place of the former.
+
+    Raises:
+        CovidLesionSegError: The file can't be read or does not fit.
     """
-    fabric.seed_everything(config.optimisation.seed, verbose=False)
     model = create_from_config(config.model)
-    if pretrained:
+    if weights is not None:
+        found, entry = load_weights_file(weights)
+        load_exactly(model, found.state_dict(), entry.id)
+    elif pretrained:
         for encoder in image_encoders(model):
             load_imagenet_weights(encoder, lite0_weights_path())
+    return model
+
+
+def initial_state(
+    config: TrainingConfig, fabric: Fabric, pretrained: bool = True, weights: Path | None = None
+) -> TrainingState:
+    """Build network and optimiser on Fabric's device; see `initial_network`."""
+    fabric.seed_everything(config.optimisation.seed, verbose=False)
+    model = initial_network(config, pretrained, weights)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(model, config.optimisation.ema_decay)
     average.module.to(fabric.device)
@@ -122,6 +139,7 @@ class Trainer:
         run: Where results go.
         fabric: Device, precision and processes.
         pretrained: Whether the encoder starts from ImageNet weights.
+        weights: A model to continue from instead.
     """
 
     def __init__(
@@ -133,6 +151,7 @@ class Trainer:
         run: RunFolder,
         fabric: Fabric,
         pretrained: bool = True,
+        weights: Path | None = None,
     ) -> None:
         self._config = config
         self._task = task
@@ -153,7 +172,7 @@ class Trainer:
             config.data.crop_size,
             swap_sides=config.task == "lungs",
         )
-        self.state = initial_state(config, fabric, pretrained)
+        self.state = initial_state(config, fabric, pretrained, weights)
         if run.checkpoint.exists():
             self._resume()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.metadata
 import json
 import subprocess
@@ -41,7 +42,13 @@ class RunFolder:
         """The run's config with every default written out."""
         return self.path / "config.json"
 
-    def open(self, config: TrainingConfig, split: Split, cases: Sequence[StoredCase]) -> None:
+    def open(
+        self,
+        config: TrainingConfig,
+        split: Split,
+        cases: Sequence[StoredCase],
+        weights: Path | None = None,
+    ) -> None:
         """Write config and provenance of a new run, or check that a run is being continued.
 
         Only the number of steps and logging intervals may differ between the parts of one run.
@@ -64,6 +71,7 @@ class RunFolder:
             "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "training": list(split.training),
             "validation": list(split.validation),
+            "initial_weights_sha256": None if weights is None else sha256_of(weights),
             "data_sha256": {case.key: case.digest for case in cases},
         }
         (self.path / "provenance.json").write_text(
@@ -123,6 +131,11 @@ def _identity(values: Mapping[str, Any]) -> dict[str, Any]:
     optimisation = {k: v for k, v in values["optimisation"].items() if k not in free}
     shown = {k: v for k, v in values.items() if k != "card"}
     return {**shown, "optimisation": optimisation}
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _code_version() -> str:

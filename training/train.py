@@ -32,7 +32,14 @@ from .tasks import create_task
 _LOG = logging.getLogger("training")
 
 
-def train(config: TrainingConfig, data_dir: Path, cache_dir: Path, out: Path, devices: str) -> bool:
+def train(
+    config: TrainingConfig,
+    data_dir: Path,
+    cache_dir: Path,
+    out: Path,
+    devices: str,
+    weights: Path | None = None,
+) -> bool:
     """Run or continue one training.
 
     The signals that ask a process to end lead to a checkpoint first.
@@ -43,6 +50,7 @@ def train(config: TrainingConfig, data_dir: Path, cache_dir: Path, out: Path, de
         cache_dir: Folder of the prepared slices.
         out: Run folder.
         devices: Fabric's accelerator: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        weights: A model to continue from; None starts from ImageNet.
 
     Returns:
         Whether the run is complete.
@@ -53,14 +61,15 @@ def train(config: TrainingConfig, data_dir: Path, cache_dir: Path, out: Path, de
     training = [case for case in cases if case.key in split.training]
     validation = [case for case in cases if case.key in split.validation]
     run = RunFolder(out)
-    run.open(config, split, cases)
+    run.open(config, split, cases, weights)
     fabric = Fabric(
         accelerator=devices,
         precision=config.optimisation.precision,  # type: ignore[arg-type]
         loggers=TensorBoardLogger(out, name="tensorboard", version=""),
     )
     fabric.launch()
-    trainer = Trainer(config, create_task(config), training, validation, run, fabric)
+    task = create_task(config)
+    trainer = Trainer(config, task, training, validation, run, fabric, weights=weights)
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
@@ -82,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
+    parser.add_argument("--weights", type=Path, help="model to continue from (.safetensors)")
     parser.add_argument("--devices", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
     options = parser.parse_args(arguments)
@@ -90,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         config = load_config(options.config)
-        complete = train(config, options.data, options.cache, options.out, options.devices)
+        places = (options.data, options.cache, options.out)
+        complete = train(config, *places, options.devices, options.weights)
     except CovidLesionSegError as error:
         _LOG.error("%s %s", error.message, error.hint)
         return error.exit_code

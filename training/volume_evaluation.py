@@ -20,6 +20,9 @@ from .metrics import Mask, bootstrap_interval, lesion_f1, overlap_scores, surfac
 
 LESION_TOLERANCE_MM = 3.0
 LUNG_TOLERANCE_MM = 1.0
+_LEAST_DISEASE_ML = 1.0
+"""With less than this the Dice of a case is noise; its false findings show as percentage."""
+
 Scores = dict[str, dict[str, float]]
 
 
@@ -93,8 +96,11 @@ def _labelled_slices(volume: LabelledVolume) -> NDArray[np.bool_]:
 
 def _mask_scores(mask: Mask, truth: Mask, volume: LabelledVolume) -> dict[str, float]:
     spacing, voxel_ml = volume.ct.spacing_mm_zyx, volume.ct.voxel_volume_ml
+    overlap = overlap_scores(mask, truth)
+    diseased = int(truth.sum()) * voxel_ml >= _LEAST_DISEASE_ML
     return {
-        **overlap_scores(mask, truth),
+        **overlap,
+        "dice_diseased": overlap["dice"] if diseased else math.nan,
         "nsd": surface_dice(mask, truth, spacing, LESION_TOLERANCE_MM),
         "lesion_f1": lesion_f1(mask, truth, voxel_ml),
     }

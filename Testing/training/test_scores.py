@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe
-from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.weights.catalogue import read_catalogue
 from CovidLesionSegLib.weights.loading import load_weights_file
 from Testing.support.tiny_volumes import tiny_config, tiny_trainer
 from training.calibration import LogitHistogram, calibrate, dice_at
 from training.data.store import StoredCase
 from training.export_weights import export, install, load_average, with_scores
+from training.loop import initial_network
 from training.metrics import bootstrap_interval, lesion_f1, overlap_scores, surface_dice
+from training.model_cards import card_text
 from training.run_folder import RunFolder
 
 _UNIT = (1.0, 1.0, 1.0)
@@ -131,3 +133,45 @@ def test_scores_of_other_weights_are_refused(
     with pytest.raises(InputError) as caught:
         with_scores(entry, {**report, "weights_sha256": {"tiny": "0" * 64}})
     assert caught.value.code == "scores-of-other-weights"
+
+
+def test_a_run_continues_from_a_model(
+    recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
+) -> None:
+    config = tiny_config("lungs", "lung-unet", recipe, steps=1)
+    tiny_trainer(config, cases, tmp_path / "run").run()
+    entry, data = export(RunFolder(tmp_path / "run"), [], "1")
+    path = install(entry, data, tmp_path / "resources")
+    started = initial_network(config, pretrained=True, weights=path).state_dict()
+    expected = load_weights_file(path)[0].state_dict()
+    assert all(torch.equal(started[name], expected[name]) for name in expected)
+    other = tiny_config("infection", "inf-net", recipe)
+    with pytest.raises(CovidLesionSegError) as caught:
+        initial_network(other, pretrained=False, weights=path)
+    assert caught.value.code == "checkpoint-mismatch"
+
+
+def test_a_card_shows_what_was_measured_and_on_what(
+    recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
+) -> None:
+    config = tiny_config("lungs", "lung-unet", recipe, steps=1)
+    tiny_trainer(config, cases, tmp_path / "run").run()
+    entry, _ = export(RunFolder(tmp_path / "run"), [], "1")
+    report = {
+        "command": "measure it",
+        "weights_sha256": {"tiny": entry.sha256},
+        "cases": {"c": {"network": {"dice": 0.9123, "nsd": None}}},
+        "summary": {
+            "network": {
+                "dice": {"mean": 0.9123, "low": 0.8, "high": 0.95},
+                "nsd": {"mean": None, "low": None, "high": None},
+            }
+        },
+    }
+    text = card_text(entry, report)
+    assert "| c | 0.912 | - |" in text
+    assert "0.912 (0.800 to 0.950)" in text
+    assert entry.sha256 in text
+    assert "Not measured yet." in card_text(entry, None)
+    with pytest.raises(InputError):
+        card_text(entry, {**report, "weights_sha256": {}})

@@ -1,0 +1,139 @@
+"""Write model cards: ``python -m training.model_cards``.
+
+A card is made of the catalogue's entry and of the report that `training.evaluate` left in
+`training/reports`; no number in it is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.logging import RichHandler
+
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.weights.catalogue import CatalogueEntry, read_catalogue
+
+from .export_weights import RESOURCES
+
+_LOG = logging.getLogger("training")
+_HERE = Path(__file__).parent
+REPORTS = _HERE / "reports"
+CARDS = _HERE / "cards"
+
+_VARIANTS = {
+    "pipeline": "as users run it: the engine's lungs, input cropped to them, 3D step",
+    "expert-lungs": "bare network, cut to the expert's lungs where they are drawn",
+    "no-lungs": "bare network over the whole slice",
+    "network": "bare network",
+    "engine": "network corrected by the CT, as users run it",
+    "classical": "the CT alone, without the network",
+}
+
+
+def card_text(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> str:
+    """Return the Markdown of one card.
+
+    Args:
+        entry: The model.
+        report: What `training.evaluate` measured on exactly these weights, or None.
+
+    Raises:
+        InputError: ``scores-of-other-weights``.
+    """
+    if report is not None and report["weights_sha256"].get(entry.id) != entry.sha256:
+        raise InputError(
+            "scores-of-other-weights",
+            f"The report of {entry.id!r} was measured on other weights.",
+            "Run training.evaluate again.",
+        )
+    sections = [f"# {entry.id}", _facts(entry), _use(entry)]
+    sections += [_scores(report)] if report is not None else ["Not measured yet."]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(entry: CatalogueEntry) -> str:
+    window = entry.recipe.get("window_hu")
+    rows = {
+        "task": entry.task,
+        "network": f"{entry.family}, {entry.scale}, {entry.encoder}",
+        "input": f"window {window} HU, {entry.recipe.get('pixel_mm')} mm pixels, "
+        f"neighbouring slices {entry.recipe.get('context_mm')} mm away",
+        "threshold, temperature": f"{entry.threshold}, {entry.temperature}",
+        "file": f"{entry.file}, {entry.bytes:,} bytes, {entry.dtype}",
+        "sha256": f"`{entry.sha256}`",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def _use(entry: CatalogueEntry) -> str:
+    card = entry.card
+    return "\n\n".join(
+        [
+            f"**For.** {card.intended_use}",
+            f"**Not for.** {card.not_for}",
+            f"**Trained on.** {card.training_data}",
+            f"**Split.** {card.split}",
+            f"**Licence of the weights.** {card.licence}",
+            f"**Cite.** {card.citation}",
+        ]
+    )
+
+
+def _scores(report: Mapping[str, Any]) -> str:
+    parts = [f"## Scores\n\nMade by `{report['command']}`; 95% intervals over patients."]
+    for variant, figures in report["summary"].items():
+        names = list(figures)
+        lines = [
+            f"### {variant}: {_VARIANTS[variant]}\n",
+            f"| case | {' | '.join(name.replace('_', ' ') for name in names)} |",
+            f"|---|{'---|' * len(names)}",
+        ]
+        for case, scores in report["cases"].items():
+            cells = (_number(scores[variant][name]) for name in names)
+            lines.append(f"| {case} | {' | '.join(cells)} |")
+        means = (_interval(figures[name]) for name in names)
+        lines.append(f"| **mean** | {' | '.join(means)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(figure: Mapping[str, float | None]) -> str:
+    if figure["mean"] is None:
+        return "-"
+    return f"{figure['mean']:.3f} ({_number(figure['low'])} to {_number(figure['high'])})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the card of every model that has a report."""
+    parser = argparse.ArgumentParser(prog="python -m training.model_cards", description=__doc__)
+    parser.add_argument("--catalogue", type=Path, default=RESOURCES / "models.json")
+    parser.add_argument("--reports", type=Path, default=REPORTS)
+    parser.add_argument("--out", type=Path, default=CARDS)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        for entry in read_catalogue(options.catalogue):
+            path = options.reports / f"{entry.id}.json"
+            report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            card = options.out / f"{entry.id}.md"
+            card.write_text(card_text(entry, report), encoding="utf-8")
+            _LOG.info("%s", card.name)
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
