@@ -5,7 +5,7 @@ the origin), drawn once per seed; a grid only samples it. Right is x < 0.
 """
 
 from .files import write_phantom
-from .phantom import Phantom, make_phantom, place_lesions
+from .phantom import Phantom, make_phantom, measure_truth, place_lesions
 from .spec import LOBES, LesionSpec, PhantomSpec
 from .truth import LesionTruth, Truth, TruthRow
 
@@ -18,6 +18,7 @@ __all__ = [
     "Truth",
     "TruthRow",
     "make_phantom",
+    "measure_truth",
     "place_lesions",
     "write_phantom",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ import numpy.typing as npt
 
 from .shapes import Array
 
-BLOCK_SAMPLES = 12_000
-LONGEST_BLOCK_MM = 24.0
+BLOCK_SAMPLES = 8_000
+PROBE_MM = 8.0
+"""Distance of the points at which layers are tried before a block is painted."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,13 @@ class Grid:
         shape: Voxels (z, y, x).
         affine: Index (x, y, z) to LPS mm.
         coarsest_mm: Voxels longer than this are divided; ``inf`` for one sample each.
-        scale: Size of the patient; blocks shrink with it.
+        scale: Size of the patient; probes move closer with it.
 
     Attributes:
         spacing_mm_zyx: Voxel size.
         splits: Samples per voxel along (z, y, x).
         sample_mm: Mean distance of the samples.
+        probe_radius_mm: How far a block's points may be from the nearest of its probes.
     """
 
     def __init__(
@@ -61,11 +64,13 @@ class Grid:
         self.splits = np.maximum(np.ceil(self.spacing_mm_zyx / coarsest_mm - 1e-6), 1).astype(int)
         sample_mm_zyx = self.spacing_mm_zyx / self.splits
         self.sample_mm = float(sample_mm_zyx.mean())
-        edge_mm = min((BLOCK_SAMPLES * sample_mm_zyx.prod()) ** (1 / 3), LONGEST_BLOCK_MM * scale)
+        edge_mm = (BLOCK_SAMPLES * sample_mm_zyx.prod()) ** (1 / 3)
         self._block = np.maximum(np.round(edge_mm / self.spacing_mm_zyx), 1).astype(int)
+        longest_mm = float((self._block * self.spacing_mm_zyx).max())
+        self._probes = math.ceil(longest_mm / (PROBE_MM * scale))
         corners = np.array([[x, y, 1] for x in (-1, 1) for y in (-1, 1)], float)
-        half = corners * self._block[::-1] / 2 @ affine[:3, :3].T
-        self.block_radius_mm = float(np.linalg.norm(half, axis=1).max())
+        half = corners * self._block[::-1] / self._probes / 2 @ affine[:3, :3].T
+        self.probe_radius_mm = float(np.linalg.norm(half, axis=1).max())
 
     @property
     def voxel_ml(self) -> float:
@@ -96,10 +101,12 @@ class Grid:
         )
         return x, y, z
 
-    def centres(self, blocks: list[Block]) -> tuple[Array, Array, Array]:
-        """LPS mm of the middle of each block."""
-        middle = np.array(
-            [[(s.start + s.stop - 1) / 2 for s in (b.x, b.y, b.z)] for b in blocks], float
-        )
-        x, y, z = (middle @ self.affine[:3, :3].T + self.affine[:3, 3]).astype(np.float32).T
+    def probes(self, blocks: list[Block]) -> tuple[Array, Array, Array]:
+        """LPS mm of a lattice of points in each block, block by block."""
+        parts = (np.arange(self._probes) + 0.5) / self._probes
+        edges = np.array([[(p.start, p.stop) for p in (b.x, b.y, b.z)] for b in blocks], float)
+        low, size = edges[..., 0] - 0.5, edges[..., 1] - edges[..., 0]
+        inner = np.stack(np.meshgrid(parts, parts, parts, indexing="ij"), axis=-1).reshape(-1, 3)
+        index = (low[:, None] + inner * size[:, None]).reshape(-1, 3)
+        x, y, z = (index @ self.affine[:3, :3].T + self.affine[:3, 3]).astype(np.float32).T
         return x, y, z

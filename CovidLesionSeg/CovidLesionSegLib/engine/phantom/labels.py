@@ -42,11 +42,13 @@ def label(
         lobes: uint8 [z, y, x], written: 1..5 by the side on which the tissue lies.
         infection: uint8 [z, y, x], written: 0, 1 ground glass, 2 consolidation.
     """
-    middle = patient.samples(*grid.centres(blocks))
-    reach_mm = STEEPEST * grid.block_radius_mm / patient.spec.scale
-    status = _survey(patient, middle, reach_mm)
-    lobe_there = patient.lungs.lobe_of(middle)
-    near = [lesion.reaches(middle, reach_mm) for lesion in lesions]
+    probes = patient.samples(*grid.probes(blocks))
+    reach_mm = STEEPEST * grid.probe_radius_mm / patient.spec.scale
+    status = _survey(patient, probes, reach_mm, len(blocks))
+    lobe_there = patient.lungs.lobe_of(probes).reshape(len(blocks), -1)[:, 0]
+    near: list[npt.NDArray[np.bool_]] = [
+        lesion.reaches(probes, reach_mm).reshape(len(blocks), -1).max(axis=1) for lesion in lesions
+    ]
     for number in np.flatnonzero(status != _OUTSIDE):
         block = blocks[number]
         local = [lesion for lesion, close in zip(lesions, near, strict=True) if close[number]]
@@ -63,13 +65,15 @@ def label(
             infection[block.index] = _infection(local, here).reshape(block.shape)
 
 
-def _survey(patient: Patient, middle: Samples, reach_mm: float) -> Labels:
-    """How much a block's points can differ: see the constants above."""
-    lung, fissure = patient.lung_field(middle), patient.lungs.fissures(middle)
-    status = np.full(lung.shape, _SURFACE, np.uint8)
-    status[lung > reach_mm] = _OUTSIDE
-    status[lung < -reach_mm] = _INSIDE
-    status[(lung < -reach_mm) & (fissure > reach_mm)] = _ONE_LOBE
+def _survey(patient: Patient, probes: Samples, reach_mm: float, blocks: int) -> Labels:
+    """How much the points of each block can differ: see the constants above."""
+    lung = patient.lung_field(probes).reshape(blocks, -1)
+    fissure = patient.lungs.fissures(probes).reshape(blocks, -1)
+    status = np.full(blocks, _SURFACE, np.uint8)
+    status[(lung > reach_mm).all(axis=1)] = _OUTSIDE
+    inside = (lung < -reach_mm).all(axis=1)
+    status[inside] = _INSIDE
+    status[inside & (fissure > reach_mm).all(axis=1)] = _ONE_LOBE
     return status
 
 

@@ -20,8 +20,17 @@ SKIP, MIXED, COVERED = 0, 1, 2
 STEEPEST = 1.7
 """Bound on how fast any field changes per mm of the patient, for skipping blocks."""
 
+_ROD_CELL_MM = 18.0
+
 WARP = 1.3
 """Bound on how much the map to the canonical anatomy stretches a distance."""
+
+
+def by_block(status: npt.NDArray[np.uint8], blocks: int) -> npt.NDArray[np.uint8]:
+    """Status of each block from those of its probes, given block by block."""
+    probes = status.reshape(blocks, -1)
+    first = probes[:, 0]
+    return np.where((probes == first[:, None]).all(axis=1), first, MIXED).astype(np.uint8)
 
 
 class Layer(ABC):
@@ -31,7 +40,7 @@ class Layer(ABC):
 
     @abstractmethod
     def survey(self, centres: Samples, radius_mm: float) -> npt.NDArray[np.uint8]:
-        """SKIP, MIXED or COVERED for each block of ``radius_mm`` around its centre."""
+        """SKIP, MIXED or COVERED for each ball of ``radius_mm`` around a centre."""
 
     @abstractmethod
     def paint(self, s: Samples, hu: Array, blur_mm: float) -> None:
@@ -129,11 +138,17 @@ class Rods(Layer):
     def survey(self, centres: Samples, radius_mm: float) -> npt.NDArray[np.uint8]:
         """See Layer."""
         points = np.stack([centres.x, centres.y, centres.z], axis=1).astype(float)
-        near = self.tubes.near(points, WARP * radius_mm)
-        return np.array([MIXED if len(i) else SKIP for i in near], np.uint8)
+        return np.where(self.tubes.touch(points, WARP * radius_mm), MIXED, SKIP).astype(np.uint8)
 
     def paint(self, s: Samples, hu: Array, blur_mm: float) -> None:
         """See Layer."""
-        centre, radius_mm = s.ball()
-        rods = self.tubes.near(centre[None], radius_mm + blur_mm)[0]
-        blend(hu, self.tubes[rods].coverage(s, blur_mm), self.hu)
+        local = self.tubes[self.tubes.near(s, blur_mm)]
+        if len(local) == 0:
+            return
+        for index in s.cells(_ROD_CELL_MM):
+            part = s.subset(index)
+            rods = local.near(part, blur_mm)
+            if len(rods):
+                patch = hu[index]
+                blend(patch, local[rods].coverage(part, blur_mm), self.hu)
+                hu[index] = patch

@@ -41,8 +41,7 @@ class Lesion:
     def __init__(self, spec: LesionSpec, patient: Patient) -> None:
         self.spec, self.patient = spec, patient
         self.code = _CODE[spec.kind]
-        x, y, z = (np.array([v], np.float32) for v in spec.centre_mm)
-        here = patient.samples(x, y, z)
+        here = patient.at(np.array([spec.centre_mm]))
         self.lobe = int(patient.lobe_labels(here)[0])
         self._centre = (float(here.x[0]), float(here.y[0]), float(here.z[0]))
         self._axes = _frame(_towards_pleura(patient, self._centre))
@@ -143,14 +142,14 @@ def place(patient: Patient, count: int) -> tuple[LesionSpec, ...]:
         when more are asked for.
     """
     half = np.array([165.0, 135.0, 170.0]) * patient.spec.scale
+    # Drawn before the patient is mirrored, so that the lesions are mirrored with it.
+    flip = patient.flip
 
     def depth_mm(points: npt.NDArray[np.float64]) -> Array:
-        x, y, z = points.T.astype(np.float32)
-        return patient.lung_field(patient.samples(x, y, z)) + 2
+        return patient.lung_field(patient.at(points * flip)) + 2
 
-    pool = scatter(depth_mm, (-half, half), _CANDIDATES, patient.stream("lesions"))
-    x, y, z = pool.T.astype(np.float32)
-    s = patient.samples(x, y, z)
+    pool = scatter(depth_mm, (-half, half), _CANDIDATES, patient.stream("lesions")) * flip
+    s = patient.at(pool)
     weight = np.exp(patient.lung_field(s) / 7) + 0.04
     weight *= np.exp(s.y / 55 - s.z / 130)
     lots = patient.stream("lesions").random(len(pool))
@@ -170,7 +169,8 @@ def _draw(
     hosts = [e for e in earlier if e.kind == "ggo"]
     if kind == "consolidation" and hosts and rng.random() < 0.5:
         host = hosts[int(rng.integers(len(hosts)))]
-        centre = np.array(host.centre_mm) + rng.normal(0, 0.25 * min(host.radii_mm), 3)
+        offset = rng.normal(0, 0.25 * min(host.radii_mm), 3)
+        centre = np.array(host.centre_mm) + offset * patient.flip
     volume_ml = float(np.clip(_MEDIAN_ML[kind] * np.exp(rng.normal(0, 0.8)), 0.6, 70))
     mean = (volume_ml * 1000 * 0.75 / np.pi) ** (1 / 3) * patient.spec.scale
     wide, flat = float(rng.uniform(1.05, 1.45)), float(rng.uniform(0.6, 0.9))

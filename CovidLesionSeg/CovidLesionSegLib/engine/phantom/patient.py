@@ -52,6 +52,11 @@ class Patient:
         """An own source of randomness per part, so that one part can't shift another."""
         return np.random.default_rng([self.spec.seed, _STREAMS.index(name)])
 
+    @property
+    def flip(self) -> npt.NDArray[np.float64]:
+        """Factors (3,) that carry a position of the patient as drawn into the scan."""
+        return np.array([-1.0 if self.spec.mirror else 1.0, 1.0, 1.0])
+
     def samples(self, x: Array, y: Array, z: Array) -> Samples:
         """Points given in LPS mm of the scan, carried into the canonical anatomy."""
         across = -x if self.spec.mirror else x
@@ -60,6 +65,11 @@ class Patient:
             shrink = np.float32(1 / self.spec.scale)
             room = (across * shrink, y * shrink, z * shrink)
         return Samples(*self.build.canonical(*room), room)
+
+    def at(self, points: npt.NDArray[np.float64]) -> Samples:
+        """The same for an array (n, 3)."""
+        x, y, z = points.T.astype(np.float32)
+        return self.samples(x, y, z)
 
     @cached_property
     def texture(self) -> LatticeNoise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ class Phantom:
         infection: uint8 like ``hu``: 0 none, 1 ground glass, 2 consolidation.
         lungs: uint8: 1 right, 2 left.
         lobes: uint8: 1 RUL, 2 RML, 3 RLL, 4 LUL, 5 LLL.
-        truth: Volumes of the analytic patient, independent of the grid.
         spec: The order.
     """
 
@@ -34,8 +34,12 @@ class Phantom:
     infection: npt.NDArray[np.uint8]
     lungs: npt.NDArray[np.uint8]
     lobes: npt.NDArray[np.uint8]
-    truth: Truth
     spec: PhantomSpec
+
+    @cached_property
+    def truth(self) -> Truth:
+        """Volumes of the analytic patient, independent of the grid; measured on first use."""
+        return measure_truth(self.spec)
 
     def describe(self) -> dict[str, Any]:
         """Truth, order and geometry in plain types, for JSON."""
@@ -54,15 +58,27 @@ def make_phantom(spec: PhantomSpec) -> Phantom:
         spec: Patient and grid.
 
     Returns:
-        The scan with labels by voxel centre and the analytic table.
+        The scan with labels by voxel centre; the analytic table follows on demand.
     """
     patient = Patient(spec)
     lesions = lesions_of(patient)
     shape, affine = spec.grid()
     sampled = Scanner(patient, lesions, shape, affine).scan()
     lungs = np.array([0, 1, 1, 1, 2, 2], np.uint8)[sampled.lobes]
-    truth = measure(patient, lesions)
-    return Phantom(sampled.hu, affine, sampled.infection, lungs, sampled.lobes, truth, spec)
+    return Phantom(sampled.hu, affine, sampled.infection, lungs, sampled.lobes, spec)
+
+
+def measure_truth(spec: PhantomSpec) -> Truth:
+    """The analytic table of an order's patient, without scanning it.
+
+    Args:
+        spec: Patient; of the grid only ``crop_z_mm`` matters.
+
+    Returns:
+        Volumes by dense sampling of the model, each with its standard error.
+    """
+    patient = Patient(spec)
+    return measure(patient, lesions_of(patient))
 
 
 def place_lesions(spec: PhantomSpec, count: int) -> tuple[LesionSpec, ...]:

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from .grid import Block, Grid
 from .labels import label
-from .layers import COVERED, SKIP, Layer
+from .layers import COVERED, SKIP, Layer, by_block
 from .lesions import Lesion
 from .patient import Patient
 from .shapes import Array
@@ -54,7 +54,7 @@ class Scanner:
         self._grid = Grid(shape, affine, COARSEST_SAMPLE_MM, scale)
         # From here on in canonical mm, in which the layers live.
         self._blur_mm = float(np.hypot(SCANNER_BLUR_MM, self._grid.sample_mm)) / scale
-        self._radius_mm = self._grid.block_radius_mm / scale + self._blur_mm
+        self._radius_mm = self._grid.probe_radius_mm / scale + self._blur_mm
         self._layers: list[Layer] = [
             *patient.layers(),
             *(lesion.layer() for lesion in lesions),
@@ -90,8 +90,10 @@ class Scanner:
 
     def _paint(self, blocks: list[Block], slab: Array) -> None:
         """Paint the blocks of one slab [z, y, x] that holds more than air."""
-        middle = self._patient.samples(*self._grid.centres(blocks))
-        surveys = np.stack([layer.survey(middle, self._radius_mm) for layer in self._layers])
+        probes = self._patient.samples(*self._grid.probes(blocks))
+        surveys = np.stack(
+            [by_block(layer.survey(probes, self._radius_mm), len(blocks)) for layer in self._layers]
+        )
         for number in np.flatnonzero(surveys.any(axis=0)):
             block = blocks[number]
             hu = self._paint_block(block, surveys[:, number])

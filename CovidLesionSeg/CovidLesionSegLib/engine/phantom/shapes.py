@@ -21,7 +21,7 @@ Array: TypeAlias = npt.NDArray[np.floating[Any]]
 PROFILE_RANGE_MM = (-400.0, 400.0)
 _HEIGHTS_MM = np.arange(PROFILE_RANGE_MM[0], PROFILE_RANGE_MM[1] + 1)
 TINY = np.float32(1e-6)
-FAR_MM = 46.0
+FAR_MM = 22.0
 _CARRIED = frozenset({"lungs", "oblique", "horizontal"})
 
 
@@ -56,6 +56,20 @@ class Samples:
         for name in _CARRIED & self._memory.keys():
             part._memory[name] = self._memory[name][index]
         return part
+
+    def cells(self, edge_mm: float) -> list[npt.NDArray[np.intp]]:
+        """Indices of the samples, gathered by cubes of about ``edge_mm``."""
+        key = np.zeros(self.x.shape, np.int64)
+        for values in (self.x, self.y, self.z):
+            low, high = float(values.min()), float(values.max())
+            count = max(1, round((high - low) / edge_mm))
+            key *= count
+            key += np.minimum((values - low) * (count / max(high - low, 1e-3)), count - 1).astype(
+                np.int64
+            )
+        order = np.argsort(key, kind="stable")
+        ends = np.flatnonzero(np.diff(key[order])) + 1
+        return np.split(order, ends)
 
     def ball(self) -> tuple[npt.NDArray[np.float64], float]:
         """Centre (3,) and radius in mm of a ball that holds all samples."""

@@ -242,8 +242,7 @@ class Torso:
         """Depth position of the sternum over z: just in front of the cavity."""
         cavity = self._lungs.cavity
         return {
-            z: cavity.centre_y.at(z) - cavity.half_depth.at(z) - 7.5
-            for z in range(-60, 121, 20)
+            z: cavity.centre_y.at(z) - cavity.half_depth.at(z) - 7.5 for z in range(-60, 121, 20)
         }
 
     def sternum(self, s: Samples) -> Array:

@@ -24,7 +24,7 @@ from .shapes import Array
 from .spec import LOBES, LesionKind, Vector
 
 LUNG_STEP_MM = 2.0
-LESION_STEPS = 14
+LESION_STEPS = 12
 """Lattice cells per mean radius of a lesion."""
 
 

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from .shapes import FAR_MM, TINY, Array, Samples, clamp
 
+_BEAD_MM = 3.0
 _BATCH = 60_000
 """Distances computed at once, to stay in the processor's cache."""
 
@@ -72,9 +73,7 @@ class Tubes:
     def distance(self, s: Samples, cap_mm: float = FAR_MM) -> Array:
         """Signed distance to the union of the rods, mm; ``cap_mm`` where it is larger."""
         best = np.full(s.x.shape, np.float32(cap_mm))
-        centre, radius = s.ball()
-        index = np.flatnonzero(self._within(np.arange(len(self)), centre, radius + cap_mm))
-        for away, inner, _ in self._batches(s, index):
+        for away, inner, _ in self._batches(s, self.near(s, cap_mm)):
             np.minimum(best, (away - inner).min(axis=0), out=best)
         return best
 
@@ -120,34 +119,38 @@ class Tubes:
             away = np.sqrt(np.maximum(away2, 0))
             yield away, first + along * (last - first), (first + last)[:, 0] / 2
 
-    def near(self, centres: npt.NDArray[np.float64], reach_mm: float) -> list[npt.NDArray[np.intp]]:
-        """For each centre (m, 3) the rods that come within ``reach_mm`` of it."""
-        if len(self) == 0:
-            return [np.zeros(0, np.intp) for _ in centres]
-        tree, half = self._tree
-        found = tree.query_ball_point(centres, reach_mm + half)
-        counts = np.array([len(f) for f in found])
-        rods = np.concatenate([np.array(f, np.intp) for f in found])
-        owners = np.repeat(np.arange(len(centres)), counts)
-        close = self._within(rods, centres[owners], reach_mm)
-        ends = np.cumsum(np.bincount(owners[close], minlength=len(centres)))
-        return np.split(rods[close], ends[:-1])
+    def near(self, s: Samples, reach_mm: float) -> npt.NDArray[np.intp]:
+        """The rods that may come within ``reach_mm`` of a sample."""
+        centre, ball_mm = s.ball()
+        reach_mm += ball_mm
+        axis = self.end - self.start
+        offset = centre - self.start
+        along = (offset * axis).sum(axis=1) / np.maximum((axis * axis).sum(axis=1), 1e-9)
+        offset -= np.minimum(np.maximum(along, 0), 1)[:, None] * axis
+        radius = np.maximum(self.start_radius_mm, self.end_radius_mm)
+        return np.flatnonzero((offset * offset).sum(axis=1) <= (reach_mm + radius) ** 2)
 
-    def _within(
-        self, rods: npt.NDArray[np.intp], centres: npt.NDArray[np.float64], reach_mm: float
-    ) -> npt.NDArray[np.bool_]:
-        """Whether each rod comes within reach of its centre (or of the one centre)."""
-        axis = self.end[rods] - self.start[rods]
-        offset = centres - self.start[rods]
-        along = (offset * axis).sum(axis=1) / np.maximum((axis**2).sum(axis=1), 1e-9)
-        rest = offset - np.minimum(np.maximum(along, 0), 1)[:, None] * axis
-        radius = np.maximum(self.start_radius_mm[rods], self.end_radius_mm[rods])
-        close: npt.NDArray[np.bool_] = (rest**2).sum(axis=1) <= (reach_mm + radius) ** 2
-        return close
+    def touch(self, centres: npt.NDArray[np.float64], reach_mm: float) -> npt.NDArray[np.bool_]:
+        """Whether some rod may come within ``reach_mm`` of each point (m, 3).
+
+        Never wrong about a rod that does; generous about thin rods beside thick ones.
+        """
+        if len(self) == 0:
+            return np.zeros(len(centres), bool)
+        tree, slack_mm = self._beads
+        limit = reach_mm + slack_mm
+        away, _ = tree.query(centres, distance_upper_bound=limit)
+        touched: npt.NDArray[np.bool_] = away < limit
+        return touched
 
     @cached_property
-    def _tree(self) -> tuple[cKDTree, float]:
-        """Middles of the rods, and how far a rod may extend from its own."""
-        half = np.linalg.norm(self.end - self.start, axis=1) / 2
-        radius = np.maximum(self.start_radius_mm, self.end_radius_mm)
-        return cKDTree((self.start + self.end) / 2), float((half + radius).max())
+    def _beads(self) -> tuple[cKDTree, float]:
+        """Points strung along the rods, and how far a rod's surface may be from the nearest."""
+        length = np.linalg.norm(self.end - self.start, axis=1)
+        count = np.ceil(length / _BEAD_MM).astype(int) + 1
+        rod = np.repeat(np.arange(len(self)), count)
+        order = np.arange(len(rod)) - np.repeat(np.cumsum(count) - count, count)
+        share = order / np.maximum(count[rod] - 1, 1)
+        beads = self.start[rod] + share[:, None] * (self.end - self.start)[rod]
+        widest = max(float(self.start_radius_mm.max()), float(self.end_radius_mm.max()))
+        return cKDTree(beads), widest + _BEAD_MM / 2

@@ -1,0 +1,470 @@
+"""The digital chest: one patient for every grid, with volumes that hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
+from scipy import ndimage
+
+from CovidLesionSegLib.engine.phantom import (
+    LesionSpec,
+    Phantom,
+    PhantomSpec,
+    make_phantom,
+    measure_truth,
+    place_lesions,
+    render,
+    write_phantom,
+)
+from CovidLesionSegLib.engine.phantom.grid import Grid
+from CovidLesionSegLib.engine.phantom.labels import label
+from CovidLesionSegLib.engine.phantom.layers import MIXED
+from CovidLesionSegLib.engine.phantom.patient import Patient
+from CovidLesionSegLib.engine.phantom.spec import LobeName
+from CovidLesionSegLib.errors import InputError
+
+COARSE = PhantomSpec(seed=7, spacing_mm_zyx=(6.0, 4.0, 4.0), noise_hu=0)
+SMALL = replace(COARSE, scale=0.5, spacing_mm_zyx=(5.0, 2.5, 2.5))
+
+
+@pytest.fixture(scope="module")
+def coarse() -> Phantom:
+    return make_phantom(COARSE)
+
+
+@pytest.fixture(scope="module")
+def small() -> Phantom:
+    return make_phantom(SMALL)
+
+
+def scan_round(spec: PhantomSpec, centre_mm: tuple[float, float, float], size: int) -> Phantom:
+    """A cube of ``size`` voxels of the spec's spacing round a position."""
+    step = np.array(spec.direction) * np.array(spec.spacing_mm_zyx[::-1])
+    origin = np.array(centre_mm) - step @ np.full(3, (size - 1) / 2)
+    x, y, z = (float(v) for v in origin)
+    return make_phantom(replace(spec, shape_zyx=(size, size, size), origin_mm=(x, y, z)))
+
+
+def voxel_ml(phantom: Phantom) -> float:
+    return abs(float(np.linalg.det(phantom.affine[:3, :3]))) / 1000
+
+
+def test_same_seed_same_bytes_other_seed_other_patient(small: Phantom) -> None:
+    again = make_phantom(SMALL)
+    for name in ("hu", "infection", "lungs", "lobes"):
+        assert np.array_equal(getattr(small, name), getattr(again, name)), name
+    other = label_volumes(replace(SMALL, seed=8))
+    mine = label_volumes(SMALL)
+    assert all(abs(other[n] - mine[n]) > 0.002 * mine[n] for n in range(1, 6))
+
+
+def test_noise_is_reproducible_and_leaves_the_labels_alone() -> None:
+    spec = replace(COARSE, noise_hu=20)
+    place = (-90.0, 50.0, -40.0)
+    noisy, again = scan_round(spec, place, 8), scan_round(spec, place, 8)
+    quiet = scan_round(replace(spec, noise_hu=0), place, 8)
+    assert np.array_equal(noisy.hu, again.hu)
+    assert np.array_equal(noisy.lobes, quiet.lobes)
+    assert not np.array_equal(noisy.hu, quiet.hu)
+
+
+def test_arrays_are_what_they_say(coarse: Phantom) -> None:
+    assert coarse.hu.dtype == np.int16
+    assert coarse.hu.min() >= -1024
+    for labels, highest in ((coarse.infection, 2), (coarse.lungs, 2), (coarse.lobes, 5)):
+        assert labels.dtype == np.uint8
+        assert labels.shape == coarse.hu.shape
+        assert labels.max() == highest
+
+
+def test_lobes_partition_the_lungs_and_hold_the_infection(coarse: Phantom) -> None:
+    assert np.array_equal(coarse.lobes > 0, coarse.lungs > 0)
+    assert np.array_equal(coarse.lungs == 1, np.isin(coarse.lobes, (1, 2, 3)))
+    assert not (coarse.infection[coarse.lungs == 0] > 0).any()
+
+
+def test_right_is_at_smaller_x_and_upper_lies_above_lower(coarse: Phantom) -> None:
+    centre = {
+        n: coarse.affine[:3, :3] @ np.argwhere(coarse.lobes == n).mean(axis=0)[::-1]
+        + coarse.affine[:3, 3]
+        for n in range(1, 6)
+    }
+    assert all(centre[n][0] < -40 for n in (1, 2, 3))
+    assert all(centre[n][0] > 40 for n in (4, 5))
+    assert centre[1][2] > centre[3][2] + 20
+    assert centre[4][2] > centre[5][2] + 20
+    assert centre[2][1] < centre[3][1] - 20
+
+
+def test_each_lobe_is_one_piece(coarse: Phantom) -> None:
+    for n in range(1, 6):
+        parts, count = ndimage.label(coarse.lobes == n)
+        assert count >= 1
+        assert np.bincount(parts.ravel())[1:].max() > 0.985 * (coarse.lobes == n).sum()
+
+
+def test_lobes_have_adult_sizes() -> None:
+    truth = measure_truth(replace(COARSE, lesions=None))
+    total = truth.row("total").volume_ml
+    assert 3200 < total < 6000
+    share = {name: truth.row(name).volume_ml / total for name in ("RUL", "RML", "RLL", "LUL")}
+    assert 0.12 < share["RUL"] < 0.28
+    assert 0.05 < share["RML"] < 0.14
+    assert 0.15 < share["RLL"] < 0.33
+    assert 0.18 < share["LUL"] < 0.32
+
+
+def test_tissues_have_their_attenuation(coarse: Phantom) -> None:
+    lung = ndimage.binary_erosion(coarse.lungs > 0, iterations=2) & (coarse.infection == 0)
+    assert -905 < np.median(coarse.hu[lung]) < -820
+    soft = coarse.hu[coarse.lungs == 0]
+    assert np.mean((soft > -115) & (soft < -85)) > 0.02
+    assert np.mean((soft > 30) & (soft < 70)) > 0.10
+    assert np.mean(soft > 350) > 0.002
+    assert np.mean(soft < -990) > 0.30
+
+
+@pytest.mark.parametrize(
+    ("place_mm", "low", "high"),
+    [
+        ((0.0, 0.0, 85.0), -1010, -960),  # trachea
+        ((24.0, 30.0, 0.0), 30, 55),  # descending aorta
+        ((-70.0, -10.0, -110.0), 45, 70),  # liver
+        ((15.0, -30.0, -35.0), 30, 60),  # heart
+        ((0.0, -170.0, 0.0), -1000, -1000),  # air in front of the chest
+    ],
+)
+def test_organs_are_where_they_belong(
+    place_mm: tuple[float, float, float], low: float, high: float
+) -> None:
+    spec = PhantomSpec(seed=7, spacing_mm_zyx=(1.0, 1.0, 1.0), noise_hu=0, lesions=None)
+    middle = np.median(scan_round(spec, place_mm, 7).hu)
+    assert low <= middle <= high
+
+
+def test_back_of_the_lung_is_denser(coarse: Phantom) -> None:
+    lung = ndimage.binary_erosion(coarse.lungs > 0, iterations=2) & (coarse.infection == 0)
+    y = np.argwhere(lung)[:, 1]
+    hu = coarse.hu[lung]
+    front, back = hu[y < np.percentile(y, 25)], hu[y > np.percentile(y, 75)]
+    assert np.median(back) > np.median(front) + 15
+
+
+def test_fissures_show_on_thin_slices() -> None:
+    spec = PhantomSpec(seed=7, spacing_mm_zyx=(1.0, 1.0, 1.0), noise_hu=0, lesions=None)
+    cube = scan_round(spec, (80.0, 20.0, 15.0), 60)
+    border = (cube.lobes == 4) & ndimage.binary_dilation(cube.lobes == 5)
+    inner = ndimage.binary_erosion(cube.lobes == 4, iterations=4)
+    assert border.sum() > 500
+    assert np.median(cube.hu[border]) > np.median(cube.hu[inner]) + 40
+
+
+def test_lesions_have_the_attenuation_of_their_class(lesion_cubes: list[Phantom]) -> None:
+    ranges = {1: (-700, -300), 2: (-100, 60)}
+    for cube in lesion_cubes:
+        code = int(cube.infection.max())
+        core = ndimage.binary_erosion(cube.infection == code, iterations=3)
+        low, high = ranges[code]
+        assert low <= np.median(cube.hu[core]) <= high
+
+
+@pytest.fixture(scope="module")
+def lesion_cubes() -> list[Phantom]:
+    """One ground-glass and one dense lesion over 2 ml, each alone in a patient, at 1 mm."""
+    base = PhantomSpec(seed=7, spacing_mm_zyx=(1.0, 1.0, 1.0), noise_hu=0)
+    lesions = (
+        LesionSpec("ggo", (-85.0, 60.0, -20.0), (19.0, 16.0, 13.0), -500.0, 1),
+        LesionSpec("consolidation", (90.0, 50.0, -45.0), (12.0, 11.0, 9.0), 10.0, 2),
+    )
+    return [
+        scan_round(replace(base, lesions=(one,)), one.centre_mm, 72 if one.kind == "ggo" else 52)
+        for one in lesions
+    ]
+
+
+def test_lesion_volume_in_voxels_meets_the_analytic_one(lesion_cubes: list[Phantom]) -> None:
+    for cube in lesion_cubes:
+        truth = cube.truth
+        (lesion,) = truth.lesions
+        voxels = float((cube.infection > 0).sum()) * voxel_ml(cube)
+        assert lesion.volume_ml > 2
+        assert voxels == pytest.approx(lesion.volume_ml, rel=0.03)
+        assert lesion.volume_error_ml < 0.01 * lesion.volume_ml
+        assert truth.row(lesion.lobe).infected_ml == pytest.approx(lesion.volume_ml)
+        where = np.argwhere(cube.infection > 0).mean(axis=0)[::-1]
+        found = cube.affine[:3, :3] @ where + cube.affine[:3, 3]
+        assert np.linalg.norm(found - np.array(lesion.centre_mm)) < 0.5
+
+
+def label_volumes(spec: PhantomSpec) -> dict[int, float]:
+    """Volume (ml) per lobe label from voxel centres only, without painting."""
+    patient = Patient(spec)
+    grid = Grid(*spec.grid())
+    lobes = np.zeros(grid.shape, np.uint8)
+    for blocks in grid.slabs():
+        label(patient, [], grid, blocks, lambda b: grid.points(b, divided=False), lobes, None)
+    counts = np.bincount(lobes.ravel(), minlength=6)
+    return {n: float(counts[n]) * grid.voxel_ml for n in range(1, 6)}
+
+
+def test_lobe_volumes_in_voxels_converge_to_the_analytic_ones() -> None:
+    spec = replace(SMALL, lesions=None)
+    truth = measure_truth(spec)
+    fine = label_volumes(replace(spec, spacing_mm_zyx=(1.0, 1.0, 1.0)))
+    thick = label_volumes(replace(spec, spacing_mm_zyx=(4.0, 3.0, 3.0)))
+    for n, name in enumerate(("RUL", "RML", "RLL", "LUL", "LLL"), start=1):
+        row = truth.row(name)
+        assert fine[n] == pytest.approx(row.volume_ml, rel=0.01)
+        assert thick[n] == pytest.approx(row.volume_ml, rel=0.05)
+        assert row.volume_error_ml < 0.005 * row.volume_ml
+    assert sum(fine.values()) == pytest.approx(truth.row("total").volume_ml, rel=0.002)
+
+
+def test_truth_adds_up() -> None:
+    truth = measure_truth(COARSE)
+    for column in ("volume_ml", "infected_ml", "ggo_ml", "consolidation_ml"):
+        lobes = [getattr(truth.row(n), column) for n in ("RUL", "RML", "RLL", "LUL", "LLL")]
+        sides = [getattr(truth.row(n), column) for n in ("right", "left")]
+        total = getattr(truth.row("total"), column)
+        assert sum(lobes) == pytest.approx(total)
+        assert sum(sides) == pytest.approx(total)
+    row = truth.row("total")
+    assert sum(lesion.volume_ml for lesion in truth.lesions) == pytest.approx(row.infected_ml)
+    assert row.infected_percent == pytest.approx(100 * row.infected_ml / row.volume_ml)
+
+
+def test_turned_and_reversed_axes_show_the_same_voxels() -> None:
+    plain = scan_round(replace(COARSE, spacing_mm_zyx=(3.0, 3.0, 3.0)), (-60.0, 30.0, -30.0), 14)
+    turned_axes = ((0.0, 0.0, -1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    spec = replace(COARSE, spacing_mm_zyx=(3.0, 3.0, 3.0), direction=turned_axes)
+    turned = scan_round(spec, (-60.0, 30.0, -30.0), 14)
+
+    def back(array: np.ndarray) -> np.ndarray:
+        # Turned indices (x, y, z) run along y, z and -x of the plain grid.
+        return array.transpose(1, 2, 0)[:, :, ::-1]
+
+    for name in ("lobes", "lungs", "infection"):
+        assert np.array_equal(back(getattr(turned, name)), getattr(plain, name)), name
+    assert np.abs(back(turned.hu).astype(int) - plain.hu).max() <= 1
+
+
+def test_a_shift_by_whole_voxels_changes_nothing() -> None:
+    spec = replace(COARSE, spacing_mm_zyx=(3.0, 3.0, 3.0))
+    first = scan_round(spec, (-60.0, 30.0, -30.0), 12)
+    second = scan_round(spec, (-54.0, 36.0, -24.0), 12)
+    assert np.array_equal(first.lobes[2:, 2:, 2:], second.lobes[:-2, :-2, :-2])
+    assert np.array_equal(first.infection[2:, 2:, 2:], second.infection[:-2, :-2, :-2])
+    gap = first.hu[2:, 2:, 2:].astype(int) - second.hu[:-2, :-2, :-2]
+    assert np.abs(gap).max() <= 1
+
+
+def test_oblique_grid_shows_the_same_patient(coarse: Phantom) -> None:
+    a, b = np.deg2rad(17), np.deg2rad(-11)
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    (a, b, c), (d, e, f), (g, h, i) = (about_z @ about_x).tolist()
+    turned = ((a, b, c), (d, e, f), (g, h, i))
+    spec = replace(COARSE, spacing_mm_zyx=(5.0, 3.5, 4.5), direction=turned)
+    oblique = label_volumes(replace(spec, lesions=None))
+    for n in range(1, 6):
+        straight = float((coarse.lobes == n).sum()) * voxel_ml(coarse)
+        assert oblique[n] == pytest.approx(straight, rel=0.02)
+
+
+def test_thick_slices_average_what_thin_ones_show() -> None:
+    spec = replace(COARSE, spacing_mm_zyx=(1.0, 2.0, 2.0), shape_zyx=(20, 40, 40))
+    thin = make_phantom(replace(spec, origin_mm=(-110.0, 10.0, -79.5)))
+    spec = replace(spec, spacing_mm_zyx=(5.0, 2.0, 2.0), shape_zyx=(4, 40, 40))
+    thick = make_phantom(replace(spec, origin_mm=(-110.0, 10.0, -77.5)))
+    mean = thin.hu.reshape(4, 5, 40, 40).mean(axis=1)
+    assert np.abs(thick.hu - mean).mean() < 15
+    assert abs(float(thick.hu.mean() - mean.mean())) < 4
+
+
+def test_mirrored_patient_is_the_mirror_image(small: Phantom) -> None:
+    mirrored = make_phantom(replace(SMALL, mirror=True))
+    assert np.abs(mirrored.hu[:, :, ::-1].astype(int) - small.hu).max() <= 1
+    assert np.array_equal(mirrored.infection[:, :, ::-1], small.infection)
+    assert np.array_equal(mirrored.lungs[:, :, ::-1], np.array([0, 2, 1])[small.lungs])
+    names = np.array([0, 4, 4, 5, 1, 3])
+    assert np.array_equal(mirrored.lobes[:, :, ::-1], names[small.lobes])
+    plain, swapped = small.truth, mirrored.truth
+    assert swapped.row("left").volume_ml == pytest.approx(plain.row("right").volume_ml, rel=5e-3)
+    assert swapped.row("right").infected_ml == pytest.approx(
+        plain.row("left").infected_ml, rel=5e-3, abs=0.01
+    )
+    with pytest.raises(KeyError):
+        swapped.row("RML")
+
+
+def test_a_further_lesion_changes_its_own_lobe_only() -> None:
+    before = place_lesions(SMALL, 4)
+    assert place_lesions(SMALL, 6)[:4] == before
+    extra = LesionSpec("ggo", (50.0, 25.0, -20.0), (8.0, 8.0, 6.0), -500.0, 99)
+    first = measure_truth(replace(SMALL, lesions=before))
+    second = measure_truth(replace(SMALL, lesions=(*before, extra)))
+    changed = {row.name for row in second.rows if row != first.row(row.name)}
+    (lobe,) = {entry.lobe for entry in second.lesions} & {"LUL", "LLL"} & changed
+    assert changed == {lobe, "left", "total"}
+
+
+@pytest.mark.parametrize("lesions", [None, 0, ()])
+def test_a_healthy_chest_has_no_lesion(lesions: int | tuple[()] | None) -> None:
+    healthy = make_phantom(replace(SMALL, lesions=lesions))
+    assert not healthy.infection.any()
+    assert healthy.truth.row("total").infected_percent == 0
+    assert healthy.truth.lesions == ()
+
+
+def test_a_lesion_outside_the_lungs_is_nothing() -> None:
+    lost = LesionSpec("ggo", (0.0, -150.0, 0.0), (9.0, 9.0, 9.0), -500.0)
+    assert measure_truth(replace(SMALL, lesions=(lost,))).lesions == ()
+
+
+def test_lesions_prefer_the_pleura_the_back_and_the_bases() -> None:
+    spec = PhantomSpec(seed=7)
+    patient = Patient(spec)
+    centres = np.array([one.centre_mm for one in place_lesions(spec, 60)])
+    depth = -patient.lung_field(patient.at(centres))
+    assert np.median(depth) < 12
+    assert np.mean(centres[:, 1] > 0) > 0.6
+    assert np.mean(centres[:, 2] < 0) > 0.5
+
+
+def test_pneumonectomy_leaves_the_left_lung(small: Phantom) -> None:
+    spec = replace(SMALL, pneumonectomy=True, lesions=None)
+    one = make_phantom(spec)
+    assert set(np.unique(one.lungs)) == {0, 2}
+    gone = ndimage.binary_erosion(small.lungs == 1, iterations=3)
+    assert -20 < np.median(one.hu[gone]) < 45
+    assert [row.name for row in one.truth.rows] == ["LUL", "LLL", "left", "total"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "heir"), [("RUL", "RML"), ("RML", "RUL"), ("LUL", "LLL"), ("LLL", "LUL")]
+)
+def test_a_missing_lobe_leaves_its_room_to_its_neighbour(missing: LobeName, heir: str) -> None:
+    whole = measure_truth(replace(SMALL, lesions=None))
+    spec = replace(SMALL, lesions=None, missing_lobe=missing)
+    less = measure_truth(spec)
+    with pytest.raises(KeyError):
+        less.row(missing)
+    room = whole.row(missing).volume_ml + whole.row(heir).volume_ml
+    assert less.row(heir).volume_ml == pytest.approx(room, rel=0.01)
+    assert less.row("total").volume_ml == pytest.approx(whole.row("total").volume_ml, rel=0.01)
+
+
+def test_right_lower_lobectomy_divides_the_room() -> None:
+    spec = replace(SMALL, lesions=None, missing_lobe="RLL")
+    names = [row.name for row in measure_truth(spec).rows]
+    assert names == ["RUL", "RML", "LUL", "LLL", "right", "left", "total"]
+
+
+def test_scaled_patient_has_cubed_volumes() -> None:
+    adult = measure_truth(replace(COARSE, lesions=None)).row("total").volume_ml
+    child = measure_truth(replace(COARSE, lesions=None, scale=0.55)).row("total").volume_ml
+    assert child == pytest.approx(adult * 0.55**3, rel=0.003)
+
+
+def test_crop_covers_its_part_and_the_truth_follows() -> None:
+    part = make_phantom(replace(SMALL, crop_z_mm=(-20.0, 20.0), lesions=None))
+    z = part.affine[2, 3] + part.affine[2, 2] * np.array([0, len(part.hu) - 1])
+    assert z[0] == pytest.approx(-18)
+    assert z[1] == pytest.approx(18)
+    voxels = float((part.lungs > 0).sum()) * voxel_ml(part)
+    assert voxels == pytest.approx(part.truth.row("total").volume_ml, rel=0.02)
+
+
+def test_skipping_blocks_does_not_change_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(COARSE, spacing_mm_zyx=(2.0, 2.0, 2.0))
+    places = [(-70.0, 40.0, -60.0), (30.0, -40.0, 20.0), (-60.0, 20.0, 110.0)]
+    quick = [scan_round(spec, place, 36) for place in places]
+
+    def everything(status: np.ndarray, blocks: int) -> np.ndarray:
+        assert status.size >= blocks
+        return np.full(blocks, MIXED, np.uint8)
+
+    monkeypatch.setattr(render, "by_block", everything)
+    for place, fast in zip(places, quick, strict=True):
+        slow = scan_round(spec, place, 36)
+        assert np.abs(fast.hu.astype(int) - slow.hu).max() <= 1
+
+
+def test_noise_has_the_ordered_strength_and_is_not_white() -> None:
+    spec = replace(
+        COARSE, spacing_mm_zyx=(1.0, 0.7, 0.7), shape_zyx=(6, 60, 60), origin_mm=(-80, -30, -115)
+    )
+    quiet = make_phantom(replace(spec, lesions=None))
+    noisy = make_phantom(replace(spec, lesions=None, noise_hu=20))
+    noise = (noisy.hu - quiet.hu).astype(float)
+    assert 12 < noise.std() < 22
+    beside = np.mean(noise[:, :, 1:] * noise[:, :, :-1]) / noise.var()
+    above = np.mean(noise[1:] * noise[:-1]) / noise.var()
+    assert 0.2 < beside < 0.8
+    assert 0.05 < above < 0.5
+
+
+def test_files_read_back(small: Phantom, tmp_path: Path) -> None:
+    written = write_phantom(small, tmp_path / "case" / "chest.nii.gz")
+    assert {p.name for p in (tmp_path / "case").iterdir()} == {p.name for p in written}
+    assert [p.name for p in written] == [
+        "chest.nii.gz",
+        "chest_infection.nii.gz",
+        "chest_lungs.nii.gz",
+        "chest_lobes.nii.gz",
+        "chest_truth.json",
+    ]
+    arrays: list[np.ndarray] = [small.hu, small.infection, small.lungs, small.lobes]
+    for path, array in zip(written, arrays, strict=False):
+        image = sitk.ReadImage(str(path))
+        assert np.array_equal(sitk.GetArrayFromImage(image), array)
+        corner = image.TransformIndexToPhysicalPoint((3, 5, 7))
+        expected = small.affine @ np.array([3, 5, 7, 1])
+        assert np.allclose(corner, expected[:3], atol=1e-3)
+    told = json.loads(written[-1].read_text(encoding="utf-8"))
+    total = next(row for row in told["truth"]["rows"] if row["name"] == "total")
+    assert total["volume_ml"] == pytest.approx(small.truth.row("total").volume_ml)
+    assert told["spec"]["seed"] == 7
+
+
+def test_an_unwritable_place_leaves_nothing(small: Phantom, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError) as caught:
+        write_phantom(small, tmp_path / "file" / "chest.nii.gz")
+    assert caught.value.code == "phantom-write"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["chest.nrrd", ".nii.gz", "chest"])
+def test_other_endings_are_refused(small: Phantom, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        write_phantom(small, tmp_path / name)
+    assert caught.value.code == "phantom-path"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": -1},
+        {"spacing_mm_zyx": (0.0, 1.0, 1.0)},
+        {"scale": 5.0},
+        {"noise_hu": -1.0},
+        {"direction": ((1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 1.0))},
+        {"lesions": 1000},
+        {"crop_z_mm": (20.0, -20.0)},
+        {"crop_z_mm": (-20.0, 20.0), "shape_zyx": (5, 5, 5)},
+        {"shape_zyx": (0, 5, 5)},
+        {"shape_zyx": (2000, 2000, 2000)},
+    ],
+)
+def test_impossible_orders_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError) as caught:
+        PhantomSpec(**wrong)  # type: ignore[arg-type]
+    assert caught.value.code == "phantom-spec"
+    assert caught.value.hint
