@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         when interrupted.
     """
     args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.DEBUG if args.debug else logging.ERROR)
+    # What a user needs to know is printed; the log is for whoever looks for a fault.
+    logging.basicConfig(level=logging.DEBUG if args.debug else logging.CRITICAL)
     try:
         return int(args.func(args))
     except CovidLesionSegError as error:

@@ -65,6 +65,14 @@ def test_two_runs_differ_in_nothing_but_their_timings(
         assert (output / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
+def test_a_folder_beside_the_user_takes_every_file(
+    phantom_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["segment", str(phantom_file), "-o", "here", "--quiet"]) == 0
+    assert {path.name for path in (tmp_path / "here").iterdir()} == FILES
+
+
 def test_json_goes_alone_to_standard_output(
     phantom_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,7 +106,7 @@ def draw_slice(axes: Any, result: SegmentationResult, axis: int, index: int, fie
     cut = field.cut(np.take(lobes, index, axis))
     for label in np.unique(cut[cut > 0]):
         _outline(axes, cut == label, axis, field, "#ffffff", 0.7, alpha=0.7, linestyles=":")
-    color = "#%02x%02x%02x" % segment_definition("infection").color_rgb
+    color = "#{:02x}{:02x}{:02x}".format(*segment_definition("infection").color_rgb)
     infected = field.cut(np.take(result.infection, index, axis)) > 0
     # A dark line below keeps the outline visible on bright consolidation and in greyscale.
     _outline(axes, infected, axis, field, "#000000", 2.2, alpha=0.45)
@@ -165,7 +165,7 @@ def add_sides(axes: Any) -> None:
 
 def add_scale_bar(axes: Any, length_mm: float = 50.0) -> None:
     """Draw a bar of 5 cm into the lower right corner."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    left, right = axes.get_xlim()
     ends = [0.965 - length_mm / (right - left), 0.965]
     for color, width in (("black", 3.2), ("white", 1.8)):
         axes.plot(

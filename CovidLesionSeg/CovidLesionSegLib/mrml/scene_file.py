@@ -54,9 +54,10 @@ def write_scene(
             'Install them with: pip install "CovidLesionSegLib[mrml]"',
         )
     name = Path(path).name
-    # MRML unpacks beside its target and names the content after it: give it a folder of its own.
+    # MRML refuses a relative path. It unpacks beside its target and names the content after it:
+    # give it a folder of its own.
     with (
-        atomic_path(path) as partial,
+        atomic_path(Path(path).resolve()) as partial,
         tempfile.TemporaryDirectory(prefix=".scene-", dir=partial.parent) as folder,
         tempfile.TemporaryFile() as messages,
     ):
