@@ -22,7 +22,8 @@ class DataConfig:
 
     Attributes:
         sources: Folders of the data directory.
-        split: Name of a split in `splits/volumes.json`.
+        split: Name of a split in the split file.
+        split_file: Split file of other data; empty for the committed `splits/volumes.json`.
         foreground_share: Share of drawn slices that show the target at all.
         crop_size: Height and width of the training crops in pixels; a multiple of 32.
         batch_size: Crops per step and process.
@@ -30,6 +31,7 @@ class DataConfig:
 
     sources: tuple[str, ...] = ("coronacases", "medseg_p9")
     split: str = "bundled"
+    split_file: str = ""
     foreground_share: float = 0.6
     crop_size: int = 224
     batch_size: int = 8

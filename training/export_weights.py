@@ -32,7 +32,7 @@ from .calibration import Calibration, calibrate, collect
 from .config import TrainingConfig, load_config
 from .data.store import StoredCase, open_store
 from .run_folder import RunFolder
-from .splits import Split, load_split
+from .splits import Split, split_of
 
 _LOG = logging.getLogger("training")
 RESOURCES = Path(__file__).resolve().parents[1] / "CovidLesionSeg" / "Resources"
@@ -93,7 +93,7 @@ def export(
         "threshold": calibration.threshold,
         "temperature": calibration.temperature,
         **config.card,
-        "split": split_text(load_split(config.data.split)),
+        "split": split_text(split_of(config.data)),
         "source": {"steps": step, "config": f"training/configs/{config.name}.json"},
     }
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _validation_cases(config: TrainingConfig, data_dir: Path, cache_dir: Path) -> list[StoredCase]:
     if config.task != "infection":
         return []
-    split = load_split(config.data.split)
+    split = split_of(config.data)
     return open_store(data_dir, config.data.sources, config.recipe, cache_dir, split.validation)
 
 

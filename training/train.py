@@ -26,7 +26,7 @@ from .config import TrainingConfig, load_config
 from .data.store import open_store
 from .loop import Trainer
 from .run_folder import RunFolder
-from .splits import load_split
+from .splits import split_of
 from .tasks import create_task
 
 _LOG = logging.getLogger("training")
@@ -55,7 +55,7 @@ def train(
     Returns:
         Whether the run is complete.
     """
-    split = load_split(config.data.split)
+    split = split_of(config.data)
     keys = (*split.training, *split.validation)
     cases = open_store(data_dir, config.data.sources, config.recipe, cache_dir, keys)
     training = [case for case in cases if case.key in split.training]

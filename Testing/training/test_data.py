@@ -10,11 +10,13 @@ import pytest
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe, slice_stack
 from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.export.review_files import write_training_case
 from Testing.support.tiny_volumes import make_arrays, write_case, write_image
+from training.config import DataConfig
 from training.data.lung_labels import split_sides, three_class_lungs
 from training.data.store import StoredCase, open_store
 from training.data.volumes import NOT_LABELLED, find_volumes, load_volume
-from training.splits import VOLUMES, load_split
+from training.splits import VOLUMES, load_split, split_of
 
 
 def test_cases_are_keyed_by_name(tiny_data: Path) -> None:
@@ -178,3 +180,27 @@ def test_the_real_split_lists_the_real_cases(data_dir: Path) -> None:
         for files in find_volumes(data_dir / source)
     ]
     assert sorted(found) == sorted((*split.training, *split.validation))
+
+
+def test_corrected_cases_of_the_module_are_training_data(tmp_path: Path) -> None:
+    write_case(tmp_path / "tiny", "a", 0)
+    volume = load_volume(find_volumes(tmp_path / "tiny")[0])
+    assert volume.lung is not None
+    folder = tmp_path / "corrected"
+    folder.mkdir()
+    key = write_training_case(folder, volume.ct, volume.infection, volume.lung)
+    (files,) = find_volumes(folder)
+    again = load_volume(files)
+    assert files.key == key
+    assert np.array_equal(again.ct.hu, volume.ct.hu)
+    assert np.array_equal(again.infection, volume.infection)
+    assert again.lung is not None
+    assert np.array_equal(again.lung, volume.lung)
+
+
+def test_other_data_brings_its_own_split(tmp_path: Path) -> None:
+    path = tmp_path / "ours.json"
+    content = {"patients": {"p": ["a"], "q": ["b"]}, "splits": {"s": {"validation": ["q"]}}}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    split = split_of(DataConfig(split="s", split_file=str(path)))
+    assert (split.training, split.validation) == (("a",), ("b",))

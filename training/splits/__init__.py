@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CovidLesionSegLib.errors import InputError
+from training.config import DataConfig
 
 VOLUMES = Path(__file__).with_name("volumes.json")
 
@@ -18,6 +19,11 @@ class Split:
     name: str
     training: tuple[str, ...]
     validation: tuple[str, ...]
+
+
+def split_of(data: DataConfig) -> Split:
+    """Return the split that a run uses; see `load_split`."""
+    return load_split(data.split, Path(data.split_file) if data.split_file else VOLUMES)
 
 
 def load_split(name: str, path: Path = VOLUMES) -> Split:
