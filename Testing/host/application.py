@@ -90,7 +90,7 @@ class Host:
         sys.modules["qt"], sys.modules["ctk"] = pythonqt.build()
         importlib.import_module("Testing.host.mrml_widgets")
         scripted_module.install()
-        self._mrml = HeadlessApplication.start()
+        self.mrml = HeadlessApplication.start()
         self._bindSlicer()
         self.widget = self._loadModule()
 
@@ -167,14 +167,14 @@ class Host:
         """Back to an empty scene and an idle panel."""
         self.panel.run.abandon()
         self.scene.Clear(0)
-        self._addSliceViews()
+        slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
         self.asked, self.answers, self.slotErrors = [], [], []
 
     def _onSlotError(self, _kind: Any, error: BaseException, _trace: Any) -> None:
         self.slotErrors.append("".join(traceback.format_exception(error)[:9]))
 
     def _bindSlicer(self) -> None:
-        slicer.mrmlScene, logic = self._mrml.scene, self._mrml.logic
+        slicer.mrmlScene, logic = self.mrml.scene, self.mrml.logic
         slicer.app = App(logic, tempfile.mkdtemp(prefix="host-"))
         logic.SetModuleLogic("Colors", logic.GetColorLogic())
         slicer.modules = sys.modules["slicer.modules"] = types.ModuleType("slicer.modules")
@@ -204,7 +204,7 @@ class Host:
         self._sliceLogics = []
         for name, orientation in (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal")):
             logic = slicer.vtkMRMLSliceLogic()
-            logic.SetMRMLApplicationLogic(self._mrml.logic)
+            logic.SetMRMLApplicationLogic(self.mrml.logic)
             logic.SetMRMLScene(self.scene)
             node = logic.AddSliceNode(name)
             node.SetOrientation(orientation)

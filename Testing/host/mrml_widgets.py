@@ -64,7 +64,7 @@ class _NodeComboBox(QtWidgets.QComboBox):
             self._id = chosen
             self.currentNodeChanged.emit(self.currentNode())
 
-    def _flag(name: str) -> Any:  # type: ignore[misc] # noqa: N805
+    def _flag(name: str) -> Any:  # type: ignore[misc]
         def read(self: Any) -> bool:
             return bool(self._flags.get(name, True))
 

@@ -7,6 +7,7 @@ a real Slicer lacks is refused here as well.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
@@ -18,9 +19,9 @@ from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from . import inventory
 
-# Virtual methods of C++ that share a property's name: overriding them would break Qt.
+# Virtual or static methods of C++ that share a property's name: they must stay methods.
 _VIRTUAL = {"sizeHint", "minimumSizeHint"}
-_VIRTUAL_OF = {"QProgressBar": {"text"}}
+_VIRTUAL_OF = {"QProgressBar": {"text"}, "QTimer": {"singleShot"}}
 _OURS = {"connect", "disconnect", "name", "className", "staticMetaObject", "objectName"}
 # Shiboken itself asks for these.
 _OURS |= {"connectNotify", "disconnectNotify", "receivers"}
@@ -111,6 +112,16 @@ def wrap(cls: type) -> Any:
     }
     _wrapped[cls] = type(cls.__name__, (cls,), members)
     return _wrapped[cls]
+
+
+def _keep_none() -> None:
+    """Make None as good as immortal before Python 3.12, which made it so.
+
+    PySide6 6.12 relies on that: each of its calls that returns nothing takes a reference of
+    None away (measured with Python 3.11), and the interpreter aborts when it ends.
+    """
+    if sys.version_info < (3, 12):
+        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 class _CollapsibleButton(QtWidgets.QGroupBox):
@@ -212,6 +223,7 @@ def _isOurs(cls: type) -> bool:
 
 def build() -> tuple[types.ModuleType, types.ModuleType]:
     """Return the modules `qt` and `ctk`."""
+    _keep_none()
     qt, ctk = types.ModuleType("qt"), types.ModuleType("ctk")
     for library in (QtCore, QtGui, QtWidgets):
         for name in dir(library):

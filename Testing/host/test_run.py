@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
-
 from Testing.host.application import Host
 from Testing.host.stand_in_worker import STAGES
 

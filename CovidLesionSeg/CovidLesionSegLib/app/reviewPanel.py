@@ -14,7 +14,7 @@ from CovidLesionSegLib.engine.review_values import UNREVIEWED, doubt_of
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.mrml.display import setLungWindow
 from CovidLesionSegLib.mrml.review_session import INFECTION, ReviewSession
-from CovidLesionSegLib.mrml.review_views import lookAt
+from CovidLesionSegLib.mrml.review_views import crossingOfViews, lookAt
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
 
 from .resultView import fitHeight, prepareTable
@@ -76,6 +76,9 @@ class ReviewPanel:
     def open(self, session: ReviewSession | None) -> None:
         """Review a result, or nothing for None."""
         self._forget()
+        self._filling = True
+        self._ui.lesionTable.setRowCount(0)
+        self._filling = False
         self.session = session
         self._ui.reviewSection.setVisible(session is not None)
         self._message("")
@@ -264,7 +267,7 @@ class ReviewPanel:
             self._step(1, onlyOpen=True)
 
     def _split(self, session: ReviewSession) -> None:
-        session.split(self.selectedIds[0], _crossing())
+        session.split(self.selectedIds[0], crossingOfViews(slicer.mrmlScene))
 
     def _merge(self, session: ReviewSession) -> None:
         session.merge(self.selectedIds)
@@ -338,15 +341,3 @@ def setUsable(button: Any, reason: str, tip: str = "") -> None:
         button.setProperty("usualToolTip", usual)
     button.setEnabled(not reason)
     button.setToolTip(reason or usual)
-
-
-def _crossing() -> tuple[float, float, float]:
-    """Return where the slice views cross, in world coordinates: each gives its offset."""
-    point = [0.0, 0.0, 0.0]
-    scene = slicer.mrmlScene
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
-        axis = {"Axial": 2, "Coronal": 1, "Sagittal": 0}.get(node.GetOrientation())
-        if axis is not None:
-            point[axis] = node.GetSliceToRAS().GetElement(axis, 3)
-    return point[0], point[1], point[2]

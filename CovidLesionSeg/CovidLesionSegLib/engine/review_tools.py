@@ -64,7 +64,8 @@ def split_at(
     inside = book.labels[box] == lesion_id
     spacing = np.array(context.ct.spacing_mm_zyx)
     points = np.argwhere(inside) * spacing
-    start = (np.array(index_zyx) - [part.start for part in box]) * spacing
+    place = (np.array(index_zyx) - [part.start for part in box]) * spacing
+    start = points[np.argmin(((points - place) ** 2).sum(axis=1))]
     farthest = points[np.argmax(((points - start) ** 2).sum(axis=1))]
     centres = np.stack([start, farthest])
     near = np.zeros(len(points), dtype=bool)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .display import jumpTo
 
 _CONTEXT = 3.0
@@ -29,3 +31,24 @@ def lookAt(scene: Any, pointRas: tuple[float, float, float], extent_mm: float) -
         node.SetFieldOfView(width * scale, height * scale, depth)
         # The views jump to their middle only when it is set.
         node.JumpSliceByCentering(*pointRas)
+
+
+def crossingOfViews(scene: Any) -> tuple[float, float, float]:
+    """Return where the planes of the slice views meet, in world coordinates, in mm.
+
+    With more or with tilted planes: the point nearest to all of them.
+
+    Args:
+        scene: vtkMRMLScene with slice nodes.
+    """
+    normals, distances = [], []
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        toRas = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode").GetSliceToRAS()
+        normal = np.array([toRas.GetElement(row, 2) for row in range(3)])
+        origin = np.array([toRas.GetElement(row, 3) for row in range(3)])
+        normals.append(normal)
+        distances.append(normal @ origin)
+    if not normals:
+        return 0.0, 0.0, 0.0
+    x, y, z = np.linalg.lstsq(np.array(normals), np.array(distances), rcond=None)[0]
+    return float(x), float(y), float(z)
