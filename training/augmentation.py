@@ -22,9 +22,6 @@ from .config import AugmentationConfig
 from .data.sampling import SliceBatch
 
 _AIR_HU = -1000.0
-_AERATED_HU = (-970.0, -800.0)
-"""Air of the lung starts at the first value; from the second on it is fully lung."""
-
 _RIGHT_LEFT_SWAPPED = (1, 0, 2)
 
 
@@ -99,7 +96,6 @@ class BatchAugmenter:
         factor = _column(rng.uniform(*config.contrast, count), hu)
         offset = _column(rng.normal(0.0, config.offset_hu, count), hu)
         hu = (hu - _AIR_HU) * factor + (_AIR_HU + offset)
-        hu = self._add_dependent_density(hu, rng)
         hu = _filter(hu, config.filter, rng)
         hu = self._add_noise(hu, rng)
         step = np.where(rng.random(count) < config.requantise, rng.uniform(4.0, 12.0, count), 1.0)
@@ -108,24 +104,6 @@ class BatchAugmenter:
         lowest = np.where(clipped, rng.uniform(-1100.0, -950.0, count), -4096.0)
         highest = np.where(clipped, rng.uniform(80.0, 400.0, count), 4096.0)
         return torch.maximum(torch.minimum(hu, _column(highest, hu)), _column(lowest, hu))
-
-    def _add_dependent_density(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
-        """Make aerated lung denser towards the back, as in a scan taken in expiration.
-
-        Room air and the air of the airways stay as they are: they must not tell the network
-        that a density is artificial.
-        """
-        if self._config.dependent_hu <= 0.0:
-            return hu
-        count = len(hu)
-        amount = np.where(rng.random(count) < 0.4, rng.uniform(0.0, 1.0, count), 0.0)
-        start, width = rng.uniform(0.1, 0.7, count), rng.uniform(0.15, 0.6, count)
-        posterior = torch.linspace(0.0, 1.0, hu.shape[-2], device=hu.device)[:, None]
-        ramp = ((posterior - _column(start, hu)) / _column(width, hu)).clamp(0.0, 1.0)
-        added = (0.2 + 0.8 * ramp) * _column(amount * self._config.dependent_hu, hu)
-        low, high = _AERATED_HU
-        aerated = ((hu - low) / 70.0).clamp(0.0, 1.0) * (hu / high).clamp(0.0, 1.0)
-        return hu + added * aerated
 
     def _add_noise(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
         count = len(hu)

@@ -56,7 +56,6 @@ class AugmentationConfig:
         offset_hu: Standard deviation of a shift of all HU.
         contrast: Range of the factor on HU + 1000.
         gamma: Largest absolute log of the exponent on the windowed value.
-        dependent_hu: Largest density added to the dependent lung (expiration); 0 for none.
         noise_hu: Largest standard deviation of added noise.
         filter: Probability each of a softer and of a sharper reconstruction kernel.
         requantise: Probability of a coarser quantisation, as in scans kept as 8-bit images.
@@ -75,7 +74,6 @@ class AugmentationConfig:
     offset_hu: float = 20.0
     contrast: tuple[float, float] = (0.92, 1.08)
     gamma: float = 0.2
-    dependent_hu: float = 0.0
     noise_hu: float = 45.0
     filter: float = 0.2
     requantise: float = 0.3
