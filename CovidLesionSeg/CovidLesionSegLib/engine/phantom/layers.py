@@ -20,7 +20,8 @@ SKIP, MIXED, COVERED = 0, 1, 2
 STEEPEST = 1.7
 """Bound on how fast any field changes per mm of the patient, for skipping blocks."""
 
-_ROD_CELL_MM = 18.0
+_ROD_CELL_MM = 16.0
+_ROD_CELL_SAMPLES = 400
 
 WARP = 1.3
 """Bound on how much the map to the canonical anatomy stretches a distance."""
@@ -145,7 +146,7 @@ class Rods(Layer):
         local = self.tubes[self.tubes.near(s, blur_mm)]
         if len(local) == 0:
             return
-        for index in s.cells(_ROD_CELL_MM):
+        for index in s.cells(_ROD_CELL_MM, _ROD_CELL_SAMPLES):
             part = s.subset(index)
             rods = local.near(part, blur_mm)
             if len(rods):

@@ -57,8 +57,16 @@ class Samples:
             part._memory[name] = self._memory[name][index]
         return part
 
-    def cells(self, edge_mm: float) -> list[npt.NDArray[np.intp]]:
-        """Indices of the samples, gathered by cubes of about ``edge_mm``."""
+    def cells(self, edge_mm: float, samples: int) -> list[npt.NDArray[np.intp]]:
+        """Indices of the samples, gathered by cubes.
+
+        Args:
+            edge_mm: Smallest edge of a cube.
+            samples: A cube should hold about this many, or more.
+        """
+        _, radius_mm = self.ball()
+        whole_mm = 2 * radius_mm / math.sqrt(3)
+        edge_mm = max(edge_mm, whole_mm * (samples / self.x.size) ** (1 / 3))
         key = np.zeros(self.x.shape, np.int64)
         for values in (self.x, self.y, self.z):
             low, high = float(values.min()), float(values.max())

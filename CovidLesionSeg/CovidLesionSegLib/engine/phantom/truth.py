@@ -23,7 +23,7 @@ from .patient import Patient
 from .shapes import Array
 from .spec import LOBES, LesionKind, Vector
 
-LUNG_STEP_MM = 2.0
+LUNG_STEP_MM = 2.5
 LESION_STEPS = 12
 """Lattice cells per mean radius of a lesion."""
 
