@@ -18,8 +18,9 @@ from CovidLesionSegLib.weights.importer import ImportOptions, import_checkpoint
 from CovidLesionSegLib.weights.loading import load_model
 from CovidLesionSegLib.weights.store import WeightsStore
 from Testing.support.checkpoints import State, hollow_state, saved
+from Testing.support.golden import GoldenModel
 from Testing.support.models import forbid_network
-from Testing.support.parity import golden_case, golden_shapes, golden_state
+from Testing.support.parity import golden_shapes, golden_state
 
 LAYOUTS = {
     "infnet_res2net50": ("inf-net", "res2net50-v1b"),
@@ -56,22 +57,33 @@ WRITERS: dict[str, Callable[[Path, State], Path]] = {
     ),
     "dram_dc3d": lambda path, state: (save_file(state, path), path)[1],
 }
+# The published map that our map of this name has to equal. The file of dRAM with attention
+# does not say that its golden maps were made on a smaller attention grid, hence its dense map.
+PUBLISHED = {
+    "infnet_res2net50": ("infection", "map2"),
+    "infnet_resnet50": ("infection", "map2"),
+    "infnet_vgg16": ("infection", "map2"),
+    "infnet_mc_unet": ("infection", "logits"),
+    "bsnet_res2net50": ("infection", "map2"),
+    "cosup_released": ("infection", "prob"),
+    "cosup_old": ("infection", "prob"),
+    "dram_dc3d": ("infection", "dense"),
+    "dram_dc3d_att16": ("dense", "dense"),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "output"),
-    [("infnet_vgg16", "map2"), ("cosup_released", "prob"), ("dram_dc3d", "dense")],
-)
+@pytest.mark.parametrize(("name", "ours", "theirs"), [(k, *v) for k, v in PUBLISHED.items()])
 def test_an_imported_checkpoint_gives_the_published_output(
     golden_dir: Path,
     library: WeightsStore,
     tmp_path: Path,
     name: str,
-    output: str,
+    ours: str,
+    theirs: str,
 ) -> None:
     state = golden_state(golden_dir, name)
-    path = WRITERS[name](tmp_path / "published.pth", state)
+    path = WRITERS.get(name, saved)(tmp_path / "published.pth", state)
     report = import_checkpoint(path, library, ImportOptions(licence="MIT"))
     module, entry = load_model(report.model.entry, library)
     assert entry == library.find(entry.id).entry
@@ -79,11 +91,12 @@ def test_an_imported_checkpoint_gives_the_published_output(
     assert entry.card.source["file"] == "published.pth"
     assert not module.training
 
-    image, expected = golden_case(golden_dir, name)
+    image, expected = next(GoldenModel(golden_dir, name).cases())
     with torch.inference_mode():
-        logits = module(image).infection
-    found = logits.sigmoid() if output == "prob" else logits
-    np.testing.assert_allclose(found.numpy(), expected[output], rtol=0, atol=1e-4)
+        output = module(image)
+    logits = output.infection if ours == "infection" else output.sides[ours]
+    found = logits.sigmoid() if theirs == "prob" else logits
+    np.testing.assert_allclose(found.numpy(), expected[theirs], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -172,7 +172,35 @@ def test_tensors_that_do_not_fit_are_named(
     assert "1 unexpected: surplus" in caught.value.message
 
 
-@pytest.mark.parametrize("change", [{"family": "unheard-of"}, {"options": {"unheard_of": 1}}])
+def test_absurd_widths_are_refused_without_taking_memory(
+    library: WeightsStore, description: dict[str, Any], tensors: Tensors
+) -> None:
+    options = {"options": {"widths": [10**7, 10**7, 10**7]}}
+    stored = library.add(*pack_model({**description, **options}, tensors))
+    with pytest.raises(CovidLesionSegError) as caught:
+        load_model(stored.entry, library)
+    assert caught.value.code == "checkpoint-mismatch"
+
+
+def test_loading_leaves_the_random_numbers_of_the_caller_alone(
+    library: WeightsStore, stored: StoredModel
+) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    load_model(stored.entry, library)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"family": "unheard-of"},
+        {"options": {"unheard_of": 1}},
+        {"options": {"widths": None}},
+        {"options": {"widths": [10**15, 8, 8]}},
+    ],
+)
 def test_a_network_of_a_newer_version_says_so(
     library: WeightsStore,
     description: dict[str, Any],

@@ -77,6 +77,34 @@ def test_code_in_a_pickle_is_refused_and_not_run(
     assert not trace.exists()
 
 
+def test_a_compiled_program_is_refused_before_torch_sees_it(
+    tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "program.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in ("data.pkl", "constants.pkl", "code/__torch__.py", "version"):
+            archive.writestr(f"program/{member}", "")
+
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("the program was handed to torch")
+
+    monkeypatch.setattr(torch, "load", opened)
+    error = refused(path)
+    assert error.code == "checkpoint-unsafe"
+    assert "TorchScript" in error.message
+
+
+@pytest.mark.parametrize("version", ["2.5.1+cpu", "2.9.1", "unknown"])
+def test_a_torch_with_known_holes_opens_no_checkpoint(
+    tmp_path: Path, dram: State, refused: Refused, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    path = saved(tmp_path / "x.pth", dram)
+    monkeypatch.setattr(torch, "__version__", version)
+    error = refused(path)
+    assert error.code == "checkpoint-old-torch"
+    assert "safetensors" in error.hint
+
+
 def test_a_whole_pickled_network_is_refused(tmp_path: Path, refused: Refused) -> None:
     error = refused(saved(tmp_path / "network.pth", nn.Linear(2, 2)))
     assert error.code == "checkpoint-unsafe"

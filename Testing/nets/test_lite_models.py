@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,24 @@ def test_every_parameter_learns_from_the_total_loss(name: str) -> None:
     deep_structure_loss(model(images), *_targets(images)).backward()  # type: ignore[no-untyped-call]
     silent = [key for key, value in model.named_parameters() if not _learns(value)]
     assert not silent
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "options"),
+    [
+        ("inf-net", "res2net50-v1b", {}),
+        ("inf-net", "vgg16", {}),
+        ("bsnet", "res2net50-v1b", {"guide_width": 32, "borders": "padded"}),
+    ],
+)
+def test_every_parameter_of_the_paper_scale_learns(
+    name: str, encoder: str, options: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, "paper", encoder, **options)
+    images = _images(model)
+    deep_structure_loss(model(images), *_targets(images)).backward()  # type: ignore[no-untyped-call]
+    assert not [key for key, value in model.named_parameters() if not _learns(value)]
 
 
 @pytest.mark.parametrize("name", ["inf-net-multi-class", "lung-unet"])
@@ -118,6 +137,9 @@ def _assert_same_output(model: nn.Module, other: nn.Module, images: Tensor) -> N
     with torch.no_grad():
         expected, found = model(images), other(images)
     assert torch.allclose(expected.infection, found.infection, atol=1e-5)
+    assert (expected.boundary is None) == (found.boundary is None)
+    if expected.boundary is not None:
+        assert torch.allclose(expected.boundary, found.boundary, atol=1e-5)
     assert expected.sides.keys() == found.sides.keys()
     for name, logits in expected.sides.items():
         assert torch.allclose(logits, found.sides[name], atol=1e-5)

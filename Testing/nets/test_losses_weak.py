@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.nets.dram.pooling import lobe_mean
 from CovidLesionSegLib.nets.losses.by_family import segmentation_loss
 from CovidLesionSegLib.nets.losses.co_supervision import co_supervision_loss
 from CovidLesionSegLib.nets.losses.dense_crf import dense_crf_loss
@@ -63,12 +64,42 @@ def test_golden_joint_loss(golden: Arrays, mode: str) -> None:
     assert loss.item() == pytest.approx(float(golden[f"cosup_total_{mode}"]), abs=1e-9)
 
 
+def test_golden_counts_lie_behind_the_dice_of_binary_maps(golden: Arrays) -> None:
+    """The published accuracy counts pixels of the rounded map; Dice of that map follows."""
+    rounded = tensor(golden, "cosup_total_prob5").double().round()
+    mask = tensor(golden, "cosup_total_mask").double()
+    predicted, target, overlap = golden["cosup_accuracy_A_B_I"]
+    assert (rounded.sum(), mask.sum(), (rounded * mask).sum()) == (predicted, target, overlap)
+    expected = 1 - 2 * overlap / (predicted + target)
+    assert batch_dice_loss(rounded, mask).item() == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_golden_interval_grid(golden: Arrays, table: str) -> None:
     fractions = tensor(golden, "dram_grid_q").float()
     for score in range(6):
         targets = interval_targets(torch.full((len(fractions),), score), fractions, TABLES[table])
         assert largest_difference(targets, golden[f"dram_grid_{table}"][score]) < 1e-7
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_golden_severity_table(golden: Arrays, table: str) -> None:
+    np.testing.assert_array_equal(np.array(TABLES[table]), golden[f"dram_table_{table}"])
+
+
+@pytest.mark.parametrize("order", ["match", "reversed"])
+@pytest.mark.parametrize("table", TABLES)
+def test_golden_interval_targets(golden: Arrays, table: str, order: str) -> None:
+    lobe, candidates = tensor(golden, "dram_lobe"), tensor(golden, "dram_candidate")
+    fraction = lobe_mean(candidates, lobe)
+    assert largest_difference(fraction, golden["dram_candidate_fraction"][:, 0]) < 1e-6
+    targets = interval_targets(scores_of(golden, order), fraction, TABLES[table])
+    assert largest_difference(targets, golden[f"dram_targets_{table}_{order}"]) < 1e-6
+
+
+def test_golden_lobe_mean(golden: Arrays) -> None:
+    ratio = lobe_mean(torch.sigmoid(tensor(golden, "dram_dense")), tensor(golden, "dram_lobe"))
+    assert largest_difference(ratio, golden["dram_pooled_ratio"]) < 1e-6
 
 
 @pytest.mark.parametrize("order", ["match", "reversed"])

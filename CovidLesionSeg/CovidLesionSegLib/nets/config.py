@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
@@ -47,7 +48,11 @@ class ModelConfig:
                 f"Use one of: {', '.join(SCALES)}.",
             )
         options = {str(name): _frozen(value) for name, value in self.options.items()}
-        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "options", MappingProxyType(options))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by value, because a read-only view can't be copied."""
+        return ModelConfig, (self.family, self.scale, self.encoder, dict(self.options))
 
     def __hash__(self) -> int:
         return hash((self.family, self.scale, self.encoder, frozenset(self.options.items())))

@@ -118,8 +118,6 @@ def merged_options(preset: Options, changes: Mapping[str, Any]) -> Options:
 
 
 def _same_kind(value: Any, like: Any) -> bool:
-    if like is None or value is None:
-        return True
     if isinstance(like, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(like)
@@ -147,6 +145,6 @@ def require_widths(option: str, widths: tuple[object, ...], least: int, most: in
         least: Smallest number of entries.
         most: Largest number of entries.
     """
-    positive = all(isinstance(width, int) and width > 0 for width in widths)
+    positive = all(type(width) is int and width > 0 for width in widths)
     number = str(least) if least == most else f"{least} to {most}"
     require(positive and least <= len(widths) <= most, option, f"needs {number} positive numbers")

@@ -35,7 +35,33 @@ def load_exactly(
         CovidLesionSegError: ``checkpoint-mismatch``; the message names missing, unexpected
             and wrongly shaped entries, and the model stays as it was.
     """
-    wanted = model.state_dict()
+    unsaved = require_fit(model.state_dict(), state, label, never_saved, origins)
+    model.load_state_dict(dict(state), strict=not unsaved)
+    return unsaved
+
+
+def require_fit(
+    wanted: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    label: str,
+    never_saved: Iterable[str] = (),
+    origins: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
+    """Compare names and shapes as `load_exactly` does, without loading.
+
+    Args:
+        wanted: State dict of the network; may be without memory (device ``meta``).
+        state: See `load_exactly`, as all others and the errors.
+        label: See `load_exactly`.
+        never_saved: See `load_exactly`.
+        origins: See `load_exactly`.
+
+    Returns:
+        The names that were allowed to be missing and are.
+
+    Raises:
+        CovidLesionSegError: ``checkpoint-mismatch``.
+    """
     absent = sorted(wanted.keys() - state.keys())
     allowed = tuple(re.compile(pattern) for pattern in never_saved)
     unsaved = tuple(key for key in absent if any(pattern.match(key) for pattern in allowed))
@@ -57,7 +83,6 @@ def load_exactly(
             f"The weights do not fit {label}: {'; '.join(problems)}.",
             "Check that the file is complete and of this network.",
         )
-    model.load_state_dict(dict(state), strict=not unsaved)
     return unsaved
 
 

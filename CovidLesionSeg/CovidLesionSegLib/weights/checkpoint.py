@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 
 from .pickle_scan import foreign_names
 from .tensorfile import looks_like_tensor_file
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 _MAX_WRAPPERS = 3
 _AGAIN = "Get the file again from where it was published."
+# Before these, a crafted file could run code or corrupt memory even with `weights_only`:
+# CVE-2025-32434 (fixed in 2.6) and CVE-2026-24747 (fixed in 2.10).
+_SAFE_TORCH = (2, 10)
+# A member that only the archive of a compiled TorchScript program has.
+_PROGRAM_MEMBER = "constants.pkl"
 
 
 def is_tensor_file(path: Path) -> bool:
@@ -48,7 +54,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: ``checkpoint-damaged``, ``checkpoint-unsafe`` for a file that wants to
             run code, ``checkpoint-not-tensors``, ``checkpoint-empty``.
+        CovidLesionSegError: ``checkpoint-old-torch``: this PyTorch can't open such a file
+            without risk.
     """
+    _require_safe_torch()
     state = _unwrapped(_load(path))
     if not isinstance(state, Mapping):
         raise _not_tensors(path, f"it holds a value of type {type(state).__name__}")
@@ -72,15 +81,32 @@ def _load(path: Path) -> Any:
         raise _damaged(path) from error
 
 
+def _require_safe_torch() -> None:
+    import torch
+
+    numbers = re.match(r"(\d+)\.(\d+)", torch.__version__)
+    if numbers is None or tuple(map(int, numbers.groups())) < _SAFE_TORCH:
+        wanted = ".".join(map(str, _SAFE_TORCH))
+        raise CovidLesionSegError(
+            "checkpoint-old-torch",
+            f"PyTorch {torch.__version__} can't open a checkpoint without the risk that it runs "
+            "code.",
+            f"Update PyTorch to {wanted} or later, or convert the file to safetensors elsewhere.",
+        )
+
+
 def _check_archive(path: Path) -> None:
-    """Compare the checksums in a zip archive, which torch does not."""
+    """Refuse programs, and compare the checksums in a zip archive, which torch does not."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            program = any(Path(name).name == _PROGRAM_MEMBER for name in archive.namelist())
+            damaged = None if program else archive.testzip()
     except Exception as error:  # zlib, struct, codec and archive errors alike
         raise _damaged(path) from error
+    if program:
+        raise _unsafe(path, "is a compiled TorchScript program, not plain weights")
     if damaged is not None:
         raise _damaged(path)
 
@@ -90,9 +116,13 @@ def _refused(path: Path) -> InputError:
     names = foreign_names(path)
     if not names:
         return _damaged(path)
+    return _unsafe(path, f"holds more than weights; opening it would use {', '.join(names[:5])}")
+
+
+def _unsafe(path: Path, reason: str) -> InputError:
     return InputError(
         "checkpoint-unsafe",
-        f"The file {path} holds more than weights; opening it would use {', '.join(names[:5])}.",
+        f"The file {path} {reason}.",
         "It was not opened. Ask its publisher for the plain state dict, or for safetensors.",
     )
 

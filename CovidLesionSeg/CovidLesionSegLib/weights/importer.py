@@ -87,8 +87,8 @@ def import_checkpoint(
             ``checkpoint-unsafe``, ``checkpoint-not-tensors``, ``checkpoint-unknown``,
             ``checkpoint-wrong-family``, ``checkpoint-encoder-only``,
             ``checkpoint-never-saved``, ``model-id-invalid``, ``model-exists``.
-        CovidLesionSegError: ``checkpoint-mismatch``, ``weights-not-finite``,
-            ``weights-format``, ``store-not-writable``.
+        CovidLesionSegError: ``checkpoint-mismatch``, ``checkpoint-old-torch``,
+            ``weights-not-finite``, ``weights-format``, ``store-not-writable``.
     """
     options = options or ImportOptions()
     if options.model_id is not None and not is_valid_id(options.model_id):

@@ -85,16 +85,22 @@ def build_network(entry: CatalogueEntry, tensors: Tensors) -> nn.Module:
     import torch
 
     from CovidLesionSegLib.nets.registry import create_from_config
-    from CovidLesionSegLib.nets.state import load_exactly
+    from CovidLesionSegLib.nets.state import load_exactly, require_fit
 
     try:
-        module = create_from_config(entry.config)
-    except InputError as error:
+        # Without memory until the sizes are known to fit: a file may claim any width.
+        with torch.device("meta"):
+            module = create_from_config(entry.config)
+    except (InputError, RuntimeError) as error:
+        reason = error.message if isinstance(error, InputError) else "its sizes are absurd."
         raise CovidLesionSegError(
             "weights-network-unknown",
-            f"The network of {entry.id!r} can't be built: {error.message}",
+            f"The network of {entry.id!r} can't be built: {reason}",
             "The model may need a newer version of CovidLesionSeg.",
         ) from error
     # Copied, because the arrays are read-only views of the file's content.
-    load_exactly(module, {name: torch.tensor(array) for name, array in tensors.items()}, entry.id)
+    state = {name: torch.tensor(array) for name, array in tensors.items()}
+    require_fit(module.state_dict(), state, entry.id)
+    module.to_empty(device="cpu")
+    load_exactly(module, state, entry.id)
     return module.eval()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from CovidLesionSegLib.nets.config import ModelConfig
-from CovidLesionSegLib.nets.family import FamilyOptions, require, require_choice
+from CovidLesionSegLib.nets.family import FamilyOptions, require, require_choice, require_widths
 
 VARIANTS = ("paper", "released", "old")
 
@@ -34,11 +34,7 @@ class CoSupervisionOptions(FamilyOptions):
     def __post_init__(self) -> None:
         require_choice("variant", self.variant, VARIANTS)
         require(self.fusion_width > 0, "fusion_width", "must be positive")
-        require(
-            len(self.decoder_widths) == 5 and all(width > 0 for width in self.decoder_widths),
-            "decoder_widths",
-            "needs five positive widths",
-        )
+        require_widths("decoder_widths", self.decoder_widths, 5, 5)
         require(self.fused_edge_width >= 0, "fused_edge_width", "must not be negative")
         require(
             self.variant == "paper" or self.fused_edge_width == 0,

@@ -13,7 +13,12 @@ from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.blocks import CT_CHANNELS, CT_MEAN, CT_STD
 from CovidLesionSegLib.nets.config import InputContract, ModelConfig
 from CovidLesionSegLib.nets.encoders import create_encoder
-from CovidLesionSegLib.nets.family import FamilyOptions, SegmentationModel, require
+from CovidLesionSegLib.nets.family import (
+    FamilyOptions,
+    SegmentationModel,
+    require,
+    require_widths,
+)
 from CovidLesionSegLib.nets.outputs import ModelOutput
 
 from .layers import LightDecoder, SliceDecoder, VolumeDecoder, VolumeEncoder, level_strides
@@ -40,11 +45,7 @@ class RelationOptions(FamilyOptions):
     anisotropic: bool = False
 
     def __post_init__(self) -> None:
-        require(
-            len(self.widths) in (_LEVELS - 1, _LEVELS) and all(width > 0 for width in self.widths),
-            "widths",
-            "needs five positive widths (paper) or four (lite)",
-        )
+        require_widths("widths", self.widths, _LEVELS - 1, _LEVELS)
         require(self.general_width > 0, "general_width", "must be positive")
 
 
