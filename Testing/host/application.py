@@ -140,7 +140,7 @@ class Host:
 
     def work(self, mode: str) -> None:
         """Choose what the worker does, see `stand_in_worker`; ``"real"`` takes the real one."""
-        from CovidLesionSegLib.app.workerProcess import workerCommand
+        from CovidLesionSegLib.app.scripting import workerCommand
 
         script = Path(__file__).with_name("stand_in_worker.py")
         self.panel.run.command = (

@@ -43,7 +43,7 @@ class ScriptedLoadableModuleWidget:
 class ScriptedLoadableModuleLogic:
     """Base of the logic class."""
 
-    def __init__(self, parent: Any = None) -> None:
+    def __init__(self, _parent: Any = None) -> None:
         self.moduleName = type(self).__name__.removesuffix("Logic")
 
     def getParameterNode(self) -> Any:

@@ -174,7 +174,8 @@ def test_split_merge_and_add(host: Host, result: Any) -> None:
     assert host.scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode") is None
 
 
-def test_what_makes_no_sense_is_disabled_and_says_why(host: Host, result: Any) -> None:
+@pytest.mark.usefixtures("result")
+def test_what_makes_no_sense_is_disabled_and_says_why(host: Host) -> None:
     ui = host.ui
     assert not ui.acceptButton.enabled
     assert ui.acceptButton.toolTip == "Select a lesion first"
@@ -243,8 +244,9 @@ def test_the_maps_are_shown_and_hidden(host: Host) -> None:
     assert composite.GetForegroundVolumeID() is None
 
 
+@pytest.mark.usefixtures("result")
 def test_export_and_training_case(
-    host: Host, result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from CovidLesionSegLib.app.dialogs import Dialogs
     from training.data.volumes import find_volumes, load_volume

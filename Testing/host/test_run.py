@@ -14,7 +14,7 @@ from Testing.host.application import Host
 from Testing.host.stand_in_worker import STAGES
 
 
-def temporary_folders(host: Host) -> list[Path]:
+def temporary_folders() -> list[Path]:
     import slicer
 
     return list(Path(slicer.app.temporaryPath).iterdir())
@@ -50,7 +50,7 @@ def test_a_click_makes_a_result(host: Host) -> None:
     assert host.ui.reviewProgressLabel.text == "0 of 3 reviewed"
     assert host.ui.segmentButton.text == "Segment infection"
     assert not host.ui.progressBar.visible
-    assert temporary_folders(host) == []
+    assert temporary_folders() == []
     assert host.asked == []
 
 
@@ -81,7 +81,7 @@ def test_cancel_at_every_stage_leaves_the_scene_as_it_was(host: Host, stage: str
     assert host.ids() == before
     assert host.ui.segmentButton.enabled
     assert not host.ui.statusLabel.visible
-    assert temporary_folders(host) == []
+    assert temporary_folders() == []
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
 
@@ -112,7 +112,7 @@ def test_a_failure_is_a_sentence_and_leaves_no_trace(host: Host, mode: str, word
     assert words in host.ui.statusLabel.text
     assert host.ids() == before
     assert host.ui.segmentButton.enabled
-    assert temporary_folders(host) == []
+    assert temporary_folders() == []
 
 
 @pytest.mark.usefixtures("ct")
@@ -171,7 +171,7 @@ def test_closing_the_scene_ends_the_run(host: Host) -> None:
     assert not host.panel.run.isBusy
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
-    assert temporary_folders(host) == []
+    assert temporary_folders() == []
     assert "Load a chest CT" in host.ui.segmentButton.toolTip
 
 

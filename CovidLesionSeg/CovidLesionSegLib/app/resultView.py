@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CovidLesionSegLib.engine.flags import warnings_for
-from CovidLesionSegLib.engine.result import Measure, Quantification, RegionRow
+from CovidLesionSegLib.engine.result import Lobe, Measure, Quantification, RegionRow
 from CovidLesionSegLib.mrml.display import showInSliceViews
 from CovidLesionSegLib.mrml.run_nodes import factsOfRun, nodeOfRun
 
@@ -44,7 +44,7 @@ class ResultView:
         table = ui.lobesTable
         table.setColumnCount(len(_COLUMNS) + 1)
         table.setHorizontalHeaderLabels(
-            [_("Region"), _("Volume ml"), _("Infected ml"), _("Infected %"), _("Score")]
+            [_("Region"), _("ml"), _("Infected ml"), _("Infected %"), _("Score")]
         )
         prepareTable(table)
         ui.boundaryCheckBox.connect("toggled(bool)", self._onBoundary)
@@ -152,6 +152,7 @@ def prepareTable(table: Any) -> None:
     table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
     table.setAlternatingRowColors(True)
     table.setShowGrid(False)
+    table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
     header = table.horizontalHeader()
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     header.setStretchLastSection(True)
@@ -160,14 +161,17 @@ def prepareTable(table: Any) -> None:
 def fitHeight(table: Any, rows: int) -> None:
     """Show all rows without a scroll bar, up to a dozen."""
     table.resizeRowsToContents()
-    height = table.horizontalHeader().height + 4
-    height += sum(table.rowHeight(row) for row in range(min(rows, 12)))
+    shown = [table.rowHeight(row) for row in range(min(rows, 12))]
+    # Before a table is shown its header has no height of its own yet.
+    header = max(table.horizontalHeader().height, max(shown, default=0) + 4)
+    height = header + sum(shown) + 6
     table.setMinimumHeight(height)
     table.setMaximumHeight(height)
 
 
 def _cells(row: RegionRow) -> list[str]:
-    label = row.label[:1].upper() + row.label[1:]
+    isLobe = row.region in Lobe.__members__
+    label = row.region if isLobe else row.label[:1].upper() + row.label[1:]
     if any(flag.startswith("approximate") for flag in row.flags):
         label += " ~"
     digits = {"volume_ml": 0, "infected_ml": 1, "infected_percent": 1, "involvement_score": 0}
@@ -182,4 +186,4 @@ def _cells(row: RegionRow) -> list[str]:
 
 def _tooltip(row: RegionRow) -> str:
     reasons = dict.fromkeys(m.reason for m in row.measures.values() if m.value is None and m.reason)
-    return "; ".join([*reasons, *row.flags])
+    return "; ".join([row.label, *reasons, *row.flags])

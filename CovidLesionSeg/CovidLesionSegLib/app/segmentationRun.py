@@ -21,7 +21,8 @@ from CovidLesionSegLib.mrml.job_input import writeJobFromScene
 from CovidLesionSegLib.mrml.result_import import importRun
 from CovidLesionSegLib.mrml.scene import ResultNodes
 
-from .workerProcess import WorkerProcess, workerCommand
+from .scripting import workerCommand
+from .workerProcess import WorkerProcess
 
 _LOG = logging.getLogger(__name__)
 SILENCE_S = 60.0

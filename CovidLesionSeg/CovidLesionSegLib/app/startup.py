@@ -38,17 +38,21 @@ def registerSampleData() -> None:
 
 
 def loadPhantom(_source: object = None) -> list[object]:
-    """Compute the phantom and add it to the scene.
+    """Compute the phantom and add it to the scene as the active volume.
 
     Returns:
         The volume node, in a list, as Sample Data wants it.
     """
-    from CovidLesionSegLib.engine.phantom import make_phantom
+    from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom
+    from CovidLesionSegLib.engine.volume import CtVolume, Provenance
     from CovidLesionSegLib.mrml.display import setLungWindow
     from CovidLesionSegLib.mrml.volume_node import addCtVolume
 
-    node = addCtVolume(slicer.mrmlScene, make_phantom().ct)
-    node.SetName(_("Chest phantom"))
+    phantom = make_phantom(PhantomSpec())
+    provenance = Provenance("array", _("Chest phantom"))
+    node = addCtVolume(
+        slicer.mrmlScene, CtVolume.from_array(phantom.hu, phantom.affine, provenance)
+    )
     setLungWindow(node)
     selection = slicer.app.applicationLogic().GetSelectionNode()
     selection.SetActiveVolumeID(node.GetID())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,20 +19,11 @@ _STDERR_KEPT = 4000
 _CHECK_EVERY_MS = 500
 
 
-def workerCommand() -> list[str]:
-    """Return the command that a job's path is appended to.
-
-    Slicer's own interpreter: it has numpy, scipy, SimpleITK, pydicom, and torch after the
-    installation.
-    """
-    return [shutil.which("PythonSlicer") or sys.executable, "-m", "CovidLesionSegLib.worker"]
-
-
 class WorkerProcess:
     """One run of the worker.
 
     Args:
-        command: See `workerCommand`.
+        command: See `scripting.workerCommand`.
         onEvent: Called with every `Event`.
         onFinished: Called once, with the exit code, when the process has ended.
         onSilence: Called once when nothing was heard for ``silence_s``.
