@@ -14,7 +14,7 @@ from typing import Any
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.version import __version__
 
-from .config import TrainingConfig
+from .config import TrainingConfig, load_config
 from .data.store import StoredCase
 from .splits import Split
 
@@ -58,8 +58,7 @@ class RunFolder:
         """
         values = config.to_dict()
         if self.checkpoint.exists() and self.config.exists():
-            stored = json.loads(self.config.read_text(encoding="utf-8"))
-            if _identity(stored) != _identity(values):
+            if _identity(load_config(self.config).to_dict()) != _identity(values):
                 raise InputError(
                     "training-run-differs",
                     f"The run {self.path.name!r} was started with another configuration.",
