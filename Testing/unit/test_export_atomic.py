@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.engine.atomic import atomic_path
+from CovidLesionSegLib.errors import CovidLesionSegError
 
 
 def _names(folder: Path) -> list[str]:
