@@ -168,7 +168,7 @@ class Panel:
 
     def _onState(self, state: RunState) -> None:
         ui = self._ui
-        busy = self.run.isBusy if hasattr(self, "run") else False
+        busy = self.run.isBusy
         ui.progressBar.setVisible(busy)
         for widget in (ui.inputSelector, ui.advancedSection):
             widget.setEnabled(not busy)

@@ -7,12 +7,6 @@ from slicer.i18n import tr as _
 
 from CovidLesionSegLib.resources import resources_dir
 
-SAMPLES = (
-    {
-        "sampleName": "CovidLesionSegPhantom",
-        "title": "Chest phantom with infection",
-    },
-)
 _TERMINOLOGY = "SegmentationCategoryTypeModifier-CovidLesionSeg.term.json"
 
 
@@ -27,14 +21,12 @@ def registerSampleData() -> None:
     import SampleData
 
     icon = str(resources_dir() / "Icons" / "CovidLesionSeg.png")
-    for sample in SAMPLES:
-        SampleData.SampleDataLogic.registerCustomSampleDataSource(
-            category=_("COVID-19 CT"),
-            sampleName=sample["sampleName"],
-            thumbnailFileName=icon,
-            uris=None,
-            customDownloader=loadPhantom,
-        )
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=_("COVID-19 CT"),
+        sampleName=_("Chest phantom with infection"),
+        thumbnailFileName=icon,
+        customDownloader=loadPhantom,
+    )
 
 
 def loadPhantom(_source: object = None) -> list[object]:

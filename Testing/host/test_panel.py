@@ -1,0 +1,172 @@
+"""What stands around a run: installing torch, versions, choices, texts one click away."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from CovidLesionSegLib.engine.models import DEFAULT_MODEL
+from Testing.host.application import Host
+from Testing.support.review_result import reviewable_result
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    from CovidLesionSegLib.app import torchRequirement
+
+    monkeypatch.setattr(torchRequirement, "torchIsInstalled", lambda: False)
+    return monkeypatch
+
+
+def extension(monkeypatch: pytest.MonkeyPatch, install: Callable[..., Any]) -> None:
+    """Put a stand-in of the PyTorch extension where it is imported from."""
+    module = types.ModuleType("PyTorchUtils")
+
+    class PyTorchUtilsLogic:
+        installTorch = staticmethod(install)
+
+    module.PyTorchUtilsLogic = PyTorchUtilsLogic  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+
+
+@pytest.mark.usefixtures("ct", "without_torch")
+def test_without_the_extension_the_user_reads_what_to_press(host: Host) -> None:
+    host.ui.segmentButton.click()
+    assert "Extensions Manager, search for PyTorch" in host.ui.statusLabel.text
+    assert host.asked == []
+
+
+@pytest.mark.usefixtures("ct")
+def test_torch_is_asked_for_once_and_nothing_starts_without_consent(
+    host: Host, without_torch: pytest.MonkeyPatch
+) -> None:
+    installed: list[Any] = []
+    extension(without_torch, lambda **keywords: installed.append(keywords))
+    host.answers = [False]
+    host.ui.segmentButton.click()
+    assert len(host.asked) == 1
+    assert "about 200 MB" in host.asked[0]
+    assert installed == []
+    assert "Nothing was installed" in host.ui.statusLabel.text
+    assert not host.panel.run.isBusy
+
+
+@pytest.mark.usefixtures("ct")
+def test_only_keywords_that_the_extension_knows_are_passed(
+    host: Host, without_torch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def old(askConfirmation: bool = True) -> str:
+        given.append({"askConfirmation": askConfirmation})
+        return "torch"
+
+    extension(without_torch, old)
+    host.answers = [True]
+    host.ui.segmentButton.click()
+    host.wait(lambda: not host.panel.run.isBusy)
+    assert given == [{"askConfirmation": False}]
+    assert host.panel.run.state.name == "DONE"
+
+
+@pytest.mark.usefixtures("ct")
+def test_a_failed_installation_is_a_sentence(host: Host, without_torch: pytest.MonkeyPatch) -> None:
+    def broken(**_keywords: Any) -> None:
+        raise RuntimeError("no network")
+
+    extension(without_torch, broken)
+    host.answers = [True]
+    host.ui.segmentButton.click()
+    assert "could not be installed. no network" in host.ui.statusLabel.text
+
+
+def test_an_old_slicer_is_told_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    import slicer
+
+    monkeypatch.setattr(type(slicer.app), "minorVersion", 10)
+    host.addCt(reviewable_result().ct)
+    assert not host.ui.segmentButton.enabled
+    assert "needs 3D Slicer 5.12 or newer; this is 5.10" in host.ui.segmentButton.toolTip
+
+
+def test_what_is_no_ct_is_refused_before_the_click(host: Host) -> None:
+    node = host.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    host.ui.inputSelector.setCurrentNode(node)
+    assert not host.ui.segmentButton.enabled
+    assert "has no voxels" in host.ui.segmentButton.toolTip
+
+
+@pytest.mark.parametrize(
+    ("button", "words"),
+    [
+        ("intendedUseButton", "must not be used for diagnosis"),
+        ("licenceButton", "Apache License 2.0"),
+        ("modelCardButton", DEFAULT_MODEL),
+    ],
+)
+def test_the_small_print_is_one_click_away(host: Host, button: str, words: str) -> None:
+    getattr(host.ui, button).click()
+    assert words in host.asked[0]
+
+
+@pytest.mark.usefixtures("ct")
+def test_choices_reach_the_worker_and_stay_in_the_scene(host: Host) -> None:
+    from CovidLesionSegLib.app.choices import optionsOf
+
+    ui, parameters = host.ui, host.widget._parameterNode
+    assert optionsOf(parameters) == {"device": "auto", "model": DEFAULT_MODEL} or optionsOf(
+        parameters
+    ) == {"device": "auto"}
+    assert not ui.thresholdSlider.enabled
+    ui.thresholdCheckBox.setChecked(True)
+    assert ui.thresholdSlider.enabled
+    ui.thresholdSlider.setValue(0.35)
+    ui.deviceComboBox.setCurrentIndex(ui.deviceComboBox.findData("cpu"))
+    ui.weightsPathLineEdit.setCurrentPath("mine.safetensors")
+    options = optionsOf(parameters)
+    assert (options["threshold"], options["device"]) == (0.35, "cpu")
+    assert options["weights"] == "mine.safetensors"
+    node = parameters.parameterNode
+    assert node.GetParameter("device") == "cpu"
+    assert node.GetScene() is host.scene
+
+
+@pytest.mark.usefixtures("ct")
+def test_diagnostics_hold_versions_and_the_last_error_but_no_names(host: Host) -> None:
+    import qt
+
+    host.work("fail")
+    host.ui.segmentButton.click()
+    host.wait(lambda: not host.panel.run.isBusy)
+    host.ui.diagnosticsButton.click()
+    text = qt.QApplication.clipboard().text()
+    facts = json.loads(text)
+    assert facts["versions"]["Slicer"] == "5.12.0-host"
+    assert facts["last_error"][0] == "input-not-hu"
+    assert "Chest CT" not in text
+
+
+def test_importing_the_entry_file_imports_nothing_else() -> None:
+    import subprocess
+    from pathlib import Path
+
+    code = (
+        "import sys, types\n"
+        "for name in ('slicer', 'vtk', 'slicer.i18n', 'slicer.util', "
+        "'slicer.ScriptedLoadableModule'):\n"
+        "    module = types.ModuleType(name)\n"
+        "    module.__getattr__ = lambda attribute: type(attribute, (), {})\n"
+        "    sys.modules[name] = module\n"
+        "sys.modules['vtk'].calldata_type = lambda kind: lambda function: function\n"
+        "sys.modules['vtk'].VTK_OBJECT = 0\n"
+        "import CovidLesionSeg\n"
+        "heavy = {'numpy', 'scipy', 'torch', 'SimpleITK', 'qt', 'CovidLesionSegLib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    folder = Path(__file__).resolve().parents[2] / "CovidLesionSeg"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
