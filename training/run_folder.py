@@ -57,8 +57,9 @@ class RunFolder:
             InputError: ``training-run-differs``.
         """
         values = config.to_dict()
-        if self.checkpoint.exists() and self.config.exists():
-            if _identity(load_config(self.config).to_dict()) != _identity(values):
+        if self.checkpoint.exists():
+            stored = load_config(self.config)
+            if _identity(stored.to_dict()) != _identity(values):
                 raise InputError(
                     "training-run-differs",
                     f"The run {self.path.name!r} was started with another configuration.",
