@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import slicer
 from PySide6 import QtCore, QtWidgets
@@ -78,6 +80,7 @@ class Host:
         asked: Texts that were shown or asked.
         answers: Answers to questions, taken from the front; no answer left is a failure.
         slotErrors: Exceptions in slots, which Qt does not raise.
+        sliceLogics: Logics of the axial, sagittal and coronal slice view.
     """
 
     def __init__(self) -> None:
@@ -201,14 +204,14 @@ class Host:
         return self.answers.pop(0)
 
     def _addSliceViews(self) -> None:
-        self._sliceLogics = []
+        self.sliceLogics = []
         for name, orientation in (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal")):
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(self.mrml.logic)
             logic.SetMRMLScene(self.scene)
             node = logic.AddSliceNode(name)
             node.SetOrientation(orientation)
-            self._sliceLogics.append(logic)
+            self.sliceLogics.append(logic)
 
     def _loadModule(self) -> Any:
         module = importlib.import_module("CovidLesionSeg")
