@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from .commands import benchmark, demo, models, phantom, segment
 from .errors import CancelledError, CovidLesionSegError
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     # What a user needs to know is printed; the log is for whoever looks for a fault.
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.CRITICAL)
+    # A batch system's time-out or a closed terminal is an interrupt: clean up, leave nothing.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(args.func(args))
     except CovidLesionSegError as error:
@@ -59,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "and report what it prints.",
         )
         return CovidLesionSegError.exit_code
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _complain(message: str, hint: str) -> None:

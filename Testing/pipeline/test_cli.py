@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import SimpleITK as sitk  # noqa: N813  the field's own abbreviation
 
 from CovidLesionSegLib.cli import main
 from CovidLesionSegLib.engine.phantom import Phantom
+from CovidLesionSegLib.resources import resources_dir
 
 FILES = {
     "segmentation.seg.nrrd",
@@ -66,11 +68,20 @@ def test_two_runs_differ_in_nothing_but_their_timings(
 
 
 def test_a_folder_beside_the_user_takes_every_file(
-    phantom_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    phantom_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["segment", str(phantom_file), "-o", "here", "--quiet"]) == 0
-    assert {path.name for path in (tmp_path / "here").iterdir()} == FILES
+    folder = Path("ü ber [x]", "a [b]")  # brackets are what MRML and rich stumble over
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "result.json").write_text("of an earlier run")
+    assert main(["segment", str(phantom_file), "-o", str(folder)]) == 0
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert zipfile.is_zipfile(folder / "scene.mrb")
+    assert (folder / "scene.mrb").stat().st_size > 100_000
+    assert str(folder / "overview.png") in capsys.readouterr().out
 
 
 def test_json_goes_alone_to_standard_output(
@@ -143,7 +154,10 @@ def test_an_output_that_is_a_file_is_refused(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-def test_interrupt_ends_with_130_and_leaves_nothing(phantom_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_with_130_and_leaves_nothing(
+    number: signal.Signals, phantom_file: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "out"
     process = subprocess.Popen(
         [
@@ -161,7 +175,7 @@ def test_interrupt_ends_with_130_and_leaves_nothing(phantom_file: Path, tmp_path
     assert process.stderr is not None
     process.stderr.readline()  # the first stage has begun
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert "Traceback" not in rest
@@ -173,7 +187,8 @@ def test_python_api_gives_what_the_command_gives(
 ) -> None:
     from CovidLesionSegLib import segment
 
-    result = segment(str(phantom_file))
+    bundled = Path(resources_dir(), "Weights", "inf-net-lite.safetensors")
+    result = segment(str(phantom_file), weights=str(bundled))
     saved = json.loads((output / "result.json").read_text())
     total = result.quantification.row("total").measures["infected_percent"].value
     rows = {row["region"]: row for row in saved["quantification"]["rows"]}

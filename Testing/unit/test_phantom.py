@@ -454,7 +454,7 @@ def test_an_unwritable_place_leaves_nothing(small: Phantom, tmp_path: Path) -> N
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError) as caught:
         write_phantom(small, tmp_path / "file" / "chest.nii.gz")
-    assert caught.value.code == "phantom-write"
+    assert caught.value.code == "output-not-written"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

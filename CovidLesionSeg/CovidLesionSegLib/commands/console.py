@@ -28,12 +28,12 @@ Listener = Callable[[str, float], None]
 
 def out() -> Console:
     """Return the console for results (standard output)."""
-    return Console()
+    return Console(markup=False, highlight=False, soft_wrap=True)
 
 
 def err() -> Console:
     """Return the console for progress, warnings and errors (standard error)."""
-    return Console(stderr=True)
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def progress_bar(quiet: bool) -> Iterator[Listener]:
         def line(stage: str, fraction: float) -> None:
             if stage not in seen:
                 seen.add(stage)
-                console.print(f"{fraction:4.0%}  {STAGE_TEXTS[stage]}", highlight=False)
+                console.print(f"{fraction:4.0%}  {STAGE_TEXTS[stage]}")
 
         yield line
     else:

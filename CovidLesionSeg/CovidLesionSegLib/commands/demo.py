@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     ct = args.ct or _real_case()
     if ct is not None:
         kind = "the CT you named" if args.ct else "a real CT of the development data"
-        console.print(f"Demo on {kind}: {ct}", highlight=False, soft_wrap=True)
+        console.print(f"Demo on {kind}: {ct}")
         result, paths = segment_to_folder(ct, args.output, args)
     else:
         console.print("Demo on the synthetic phantom (no real CT is at hand).")

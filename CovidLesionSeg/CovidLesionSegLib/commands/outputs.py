@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,9 +73,7 @@ def staging_folder(folder: Path) -> Iterator[Path]:
         ) from error
     try:
         yield staging
-        # result.json last: where it stands, everything it names stands too.
-        for file in sorted(staging.iterdir(), key=lambda path: path.name == RESULT_FILE):
-            file.replace(folder / file.name)
+        _publish(staging, folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         for parent in made:
@@ -83,6 +81,35 @@ def staging_folder(folder: Path) -> Iterator[Path]:
                 parent.rmdir()
         raise
     staging.rmdir()
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    """Put the new files in the place of an earlier run's.
+
+    `result.json` goes first and comes last: where it stands, everything it names is of the
+    same run. What the new run did not write is not left behind from the old one.
+    """
+    ours = [RESULT_FILE, *(name for name, _ in _WRITERS.values())]
+    for name in ours:
+        if name == RESULT_FILE or not (staging / name).exists():
+            (folder / name).unlink(missing_ok=True)
+    for name in reversed(ours):
+        if (staging / name).exists():
+            (staging / name).replace(folder / name)
+
+
+class _ProbeError(Exception):
+    """Ends a trial of the output folder."""
+
+
+def require_writable(folder: Path) -> None:
+    """Find out before a long run whether its results can be written; leaves no trace.
+
+    Raises:
+        InputError: ``output-not-writable``.
+    """
+    with suppress(_ProbeError), staging_folder(folder):
+        raise _ProbeError
 
 
 def write_outputs(

@@ -22,8 +22,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom, write_phantom
+    from CovidLesionSegLib.engine.phantom import (
+        PhantomSpec,
+        check_phantom_path,
+        make_phantom,
+        write_phantom,
+    )
 
-    for path in write_phantom(make_phantom(PhantomSpec(seed=args.seed)), args.output):
-        out().print(str(path), highlight=False, soft_wrap=True)
+    output = check_phantom_path(args.output)  # before the work, not after it
+    for path in write_phantom(make_phantom(PhantomSpec(seed=args.seed)), output):
+        out().print(str(path))
     return 0

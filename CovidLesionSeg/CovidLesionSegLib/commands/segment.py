@@ -74,9 +74,10 @@ def segment_to_folder(
     from CovidLesionSegLib.engine.pipeline import segment
     from CovidLesionSegLib.engine.progress import Reporter
 
-    from .outputs import write_outputs
+    from .outputs import require_writable, write_outputs
 
     options = options_from(args)
+    require_writable(folder)
     with progress_bar(args.quiet or args.json) as listener:
         reporter = Reporter(listener)
         result = segment(ct, options, reporter=reporter)
@@ -88,9 +89,9 @@ def report(result: SegmentationResult, paths: dict[str, Path]) -> None:
     console = out()
     console.print(lobe_table(result))
     for warning in result.warnings:
-        err().print(f"[yellow]Note:[/yellow] {warning}", highlight=False)
+        err().print(f"Note: {warning}")
     seconds = sum(result.run.timings_s.values())
     console.print(f"{len(result.lesions)} lesions, {seconds:.0f} s on {result.run.device}.")
     for kind in ("overview", "scene", "segmentation"):
         if kind in paths:
-            console.print(f"{kind.capitalize():<13}{paths[kind]}", highlight=False, soft_wrap=True)
+            console.print(f"{kind.capitalize():<13}{paths[kind]}")

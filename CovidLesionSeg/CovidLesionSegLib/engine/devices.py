@@ -10,6 +10,18 @@ from CovidLesionSegLib.errors import InputError
 _NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
+def check_device_name(name: str) -> None:
+    """Refuse a device name that means nothing; needs no torch.
+
+    Raises:
+        InputError: ``device-unknown``.
+    """
+    if not _NAMES.fullmatch(name):
+        raise InputError(
+            "device-unknown", f"There is no device {name!r}.", "Use auto, cpu, cuda:N or mps."
+        )
+
+
 def resolve_device(name: str) -> str:
     """Return the device to use: ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
 
@@ -21,12 +33,9 @@ def resolve_device(name: str) -> str:
         InputError: ``device-unknown`` for a name that means nothing, ``device-missing`` for
             a device that this machine has not.
     """
+    check_device_name(name)
     import torch
 
-    if not _NAMES.fullmatch(name):
-        raise InputError(
-            "device-unknown", f"There is no device {name!r}.", "Use auto, cpu, cuda:N or mps."
-        )
     if name == "cpu":
         return "cpu"
     if name == "mps":

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.errors import InputError
 
 from .geometry import Affine, AxisOrientation
+from .headers import read_header
 from .lobe_names import LUNGMASK_LTRC, lobe_of_name
 from .lobe_segments import (
     LOBES_BY_POSITION,
@@ -26,6 +27,8 @@ from .lobe_segments import (
     lobes_from_segments,
 )
 from .lungs import LungMask
+from .payload import check_payload
+from .readers import kind_of
 from .result import Anatomy, LobeSource
 from .volume import CtVolume
 
@@ -142,6 +145,7 @@ def _read(path: Path) -> _LabelFile:
 
     if not path.is_file():
         raise InputError("lobes-not-readable", f"There is no file {path.name}.")
+    _check_whole(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -161,6 +165,16 @@ def _read(path: Path) -> _LabelFile:
     header = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     names = _segment_names(header) or _legend_names(path) or _nifti_names(path)
     return _LabelFile(layers, affine, names, " ".join(header.values()))
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a damaged file as strictly as a damaged CT: ITK reads some without a word."""
+    try:
+        check_payload(read_header(path, kind_of(path)))
+    except InputError as error:
+        if error.code == "input-not-3d":  # several layers: not a CT, but a segmentation
+            return
+        raise InputError("lobes-not-readable", error.message, error.hint) from error
 
 
 def _segment_names(header: dict[str, str]) -> tuple[_Named, ...]:

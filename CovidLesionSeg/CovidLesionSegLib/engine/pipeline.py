@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.version import __version__
 
-from .devices import resolve_device, use_all_cores
+from .devices import check_device_name, resolve_device, use_all_cores
 from .flags import warnings_for
 from .inference import SliceModel, predict_infection, predict_lungs
 from .lesions import find_lesions
@@ -27,6 +26,9 @@ from .quantify import quantify
 from .readers import read_ct
 from .result import RunInfo, SegmentationResult
 from .volume import CtVolume
+
+THRESHOLD_RANGE = (0.01, 0.99)
+"""Beyond it a probability in half precision says nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,22 @@ class SegmentOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        threshold = self.threshold
-        if threshold is not None and not (math.isfinite(threshold) and 0.0 < threshold < 1.0):
+        check_device_name(self.device)
+        low, high = THRESHOLD_RANGE
+        if self.threshold is not None and not low <= self.threshold <= high:
             raise InputError(
                 "threshold-out-of-range",
-                f"The threshold must lie between 0 and 1, not at {threshold:g}.",
+                f"The threshold must lie between {low:g} and {high:g}, not at {self.threshold:g}.",
                 "Leave it out to use the model's own.",
             )
+        # Paths may come as text, from a notebook as from a job.
+        for name, code in (("weights", "weights-unreadable"), ("lobes", "lobes-not-readable")):
+            path = getattr(self, name)
+            if path is None:
+                continue
+            object.__setattr__(self, name, Path(path))
+            if not Path(path).exists():
+                raise InputError(code, f"There is no file {path} with {name}.", "Check the path.")
 
 
 def segment(
@@ -87,10 +98,11 @@ def segment(
     """
     options = replace(options or SegmentOptions(), **choices)
     reporter = reporter or Reporter()
-    device = resolve_device(options.device)
-    use_all_cores()
     with reporter.stage("read"):
+        # The CT first: a wrong file is refused before torch, which is slow to load, is needed.
         ct = source if isinstance(source, CtVolume) else read_ct(source)
+        device = resolve_device(options.device)
+        use_all_cores()
         model = open_infection_model(options.model, options.weights, device)
         lung_model = open_lung_model(device)
     return _run(ct, model, lung_model, options, reporter)

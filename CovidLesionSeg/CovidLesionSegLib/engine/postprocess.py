@@ -45,12 +45,12 @@ def infection_mask(
     z_range, window = found
     box = (z_range, *window.slices)
     inside = probability[box]
-    above = (inside >= np.float16(threshold)) & (lungs[box] > 0)
+    above = (inside >= np.float32(threshold)) & (lungs[box] > 0)
     components, count = ndimage.label(above, structure=_CONNECTIVITY)
     if count == 0:
         return mask
     sizes = np.bincount(components.ravel(), minlength=count + 1)
-    core = above & (inside >= np.float16(min(threshold + CORE_MARGIN, 0.95)))
+    core = above & (inside >= np.float32(max(min(threshold + CORE_MARGIN, 0.95), threshold)))
     has_core = np.zeros(count + 1, dtype=bool)
     has_core[np.unique(components[core])] = True
     keep = has_core & (sizes * voxel_volume_ml >= MINIMUM_LESION_ML)

@@ -56,7 +56,7 @@ def read_ct(path: str | Path, series_instance_uid: str | None = None) -> CtVolum
     if source.is_dir():
         return _read_dicom(source, series_instance_uid)
     _check_readable(source)
-    kind = _kind_of(source)
+    kind = kind_of(source)
     if kind == "dicom":
         return _read_dicom(source, series_instance_uid)
     return _read_file(source, kind)
@@ -99,7 +99,7 @@ def _check_readable(path: Path) -> None:
         )
 
 
-def _kind_of(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """Tell the format by suffix, and DICOM also by its magic word."""
     name = path.name.lower()
     for suffix, kind in _SUFFIXES.items():

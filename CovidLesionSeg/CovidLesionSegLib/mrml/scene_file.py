@@ -11,10 +11,12 @@ import importlib.util
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 from pathlib import Path
 from typing import IO
 
@@ -54,11 +56,11 @@ def write_scene(
             'Install them with: pip install "CovidLesionSegLib[mrml]"',
         )
     name = Path(path).name
-    # MRML refuses a relative path. It unpacks beside its target and names the content after it:
-    # give it a folder of its own.
+    # MRML refuses relative paths, writes nothing where a folder has brackets in its name, and
+    # names the content after the file: give it a plain folder of its own.
     with (
-        atomic_path(Path(path).resolve()) as partial,
-        tempfile.TemporaryDirectory(prefix=".scene-", dir=partial.parent) as folder,
+        atomic_path(path) as partial,
+        tempfile.TemporaryDirectory(prefix="scene-") as folder,
         tempfile.TemporaryFile() as messages,
     ):
         scene = Path(folder) / name
@@ -67,14 +69,23 @@ def write_scene(
         text = messages.read().decode(errors="replace").strip()
         if text:
             _LOG.log(logging.ERROR if code else logging.WARNING, "Scene writer: %s", text)
-        if code or not scene.is_file():
+        if code or not _is_complete(scene):
             raise CovidLesionSegError(
                 "scene-not-written",
                 "The scene for 3D Slicer could not be written.",
                 "The other files hold the same result; segmentation.seg.nrrd opens in 3D Slicer "
                 "together with the CT.",
             )
-        scene.replace(partial)
+        shutil.move(scene, partial)
+
+
+def _is_complete(path: Path) -> bool:
+    """Return whether a bundle holds a scene and data; MRML can fail without saying so."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as bundle:
+        suffixes = {Path(name).suffix for name in bundle.namelist()}
+    return {".mrml", ".nrrd"} <= suffixes
 
 
 def _run_child(

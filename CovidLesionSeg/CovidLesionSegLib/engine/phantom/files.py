@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,11 +18,22 @@ if TYPE_CHECKING:
 ENDING = ".nii.gz"
 
 
+def check_phantom_path(path: str | Path) -> Path:
+    """Return the path if a phantom can have this name.
+
+    Raises:
+        InputError: ``phantom-path``.
+    """
+    path = Path(path)
+    if not path.name.endswith(ENDING) or path.name == ENDING:
+        raise InputError(
+            "phantom-path", f"'{path.name}' is not a NIfTI name.", f"End it in {ENDING}."
+        )
+    return path
+
+
 def write_phantom(phantom: Phantom, path: Path) -> tuple[Path, ...]:
     """Write the CT to ``path`` and its ground truth beside it.
-
-    Each file is written under a temporary name in the same folder and then
-    renamed, so that no half-written file ever bears its final name.
 
     Args:
         phantom: What ``make_phantom`` returned.
@@ -36,13 +44,10 @@ def write_phantom(phantom: Phantom, path: Path) -> tuple[Path, ...]:
         The paths written, the CT first.
 
     Raises:
-        InputError: The name does not end in ``.nii.gz``, or the folder can't be written.
+        InputError: ``phantom-path``: the name does not end in ``.nii.gz``.
+        CovidLesionSegError: ``output-not-written``.
     """
-    path = Path(path)
-    if not path.name.endswith(ENDING) or path.name == ENDING:
-        raise InputError(
-            "phantom-path", f"'{path.name}' is not a NIfTI name.", f"End it in {ENDING}."
-        )
+    path = check_phantom_path(path)
     stem = path.name[: -len(ENDING)]
     volumes = {path: phantom.hu} | {
         path.with_name(f"{stem}_{part}{ENDING}"): array
@@ -54,32 +59,12 @@ def write_phantom(phantom: Phantom, path: Path) -> tuple[Path, ...]:
     }
     table = path.with_name(f"{stem}_truth.json")
     text = json.dumps(phantom.describe(), indent=1)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for target, array in volumes.items():
-            _atomically(target, partial(_write_image, array, phantom.affine))
-        _atomically(table, partial(_write_text, text))
-    except OSError as error:
-        raise InputError(
-            "phantom-write", f"The phantom can't be written to {path.parent}.", str(error)
-        ) from error
+    for target, array in volumes.items():
+        with atomic_path(target) as temporary:
+            _write_image(array, phantom.affine, temporary)
+    with atomic_path(table) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return (*volumes, table)
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _atomically(target: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``target``, then put it in place."""
-    handle, name = tempfile.mkstemp(prefix=".", suffix="_" + target.name, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_image(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> None:
