@@ -1,4 +1,4 @@
-"""Approximate lobes from the built-in atlas of the fissures."""
+"""Approximate lobes from the built-in atlas of the fissures, pulled onto those in the CT."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from .fissure_search import MAX_SLICE_MM, search_fissure
 from .lobe_atlas import (
     FISSURES,
     LEFT_OBLIQUE,
@@ -23,13 +24,16 @@ from .result import Lobe, Lung
 from .volume import CtVolume
 
 _CUT_AREA_MM2 = 1500.0
+_MIDDLE_LOBE_SHARE = (0.07, 0.35)
+"""Of the right lung; in adults the middle lobe holds about a sixth of it."""
+
 _FISSURES_OF = {Lung.RIGHT: (RIGHT_OBLIQUE, RIGHT_HORIZONTAL), Lung.LEFT: (LEFT_OBLIQUE,)}
 
 
 def atlas_lobes(
     ct: CtVolume, lungs: NDArray[np.uint8], atlas: LobeAtlas | None = None
 ) -> tuple[NDArray[np.uint8], float]:
-    """Part the lungs into lobes where the fissures are to be expected.
+    """Part the lungs into lobes where the fissures are to be expected or can be seen.
 
     Args:
         ct: The CT.
@@ -38,16 +42,59 @@ def atlas_lobes(
 
     Returns:
         uint8 ``[z, y, x]`` with the labels of `Lobe`, every lung voxel having one, and the
-        typical distance in mm between these borders and the true fissures.
+        typical distance in mm between these borders and the true fissures: the atlas' own
+        error for a fissure that was not found in the CT, the spread of points around a
+        person's own surface for one that was.
     """
     atlas = atlas or bundled_atlas()
     to_reference = register(lung_surfaces(lungs, ct), atlas, cut_ends(lungs, ct))
     features = atlas.features(to_reference)
-    coefficients = {name: atlas.fissures[name].mean(features) for name in FISSURES}
+    expected = {name: atlas.fissures[name].mean(features) for name in FISSURES}
+    coefficients, found = _pull_onto_fissures(ct, lungs, atlas, to_reference, expected)
     labels = label_lobes(ct, lungs, atlas, to_reference, coefficients)
     scale = abs(float(np.linalg.det(to_reference[:, :3]))) ** (1 / 3)
-    errors = [atlas.fissures[name].error_mm for name in FISSURES]
+    errors = [
+        atlas.fissures[name].noise_mm if name in found else atlas.fissures[name].error_mm
+        for name in FISSURES
+    ]
     return labels, float(np.mean(errors)) / scale
+
+
+def _pull_onto_fissures(
+    ct: CtVolume,
+    lungs: NDArray[np.uint8],
+    atlas: LobeAtlas,
+    to_reference: Array,
+    expected: Mapping[str, Array],
+) -> tuple[dict[str, Array], set[str]]:
+    """Search the fissures in the CT; return coefficients, and the names of those found.
+
+    The horizontal fissure ends at the oblique one: it is searched above it, if that was
+    found, and believed only if it leaves a middle lobe of usual size.
+    """
+    coefficients = dict(expected)
+    found: set[str] = set()
+    if max(ct.spacing_mm_zyx) > MAX_SLICE_MM:
+        return coefficients, found
+
+    def search(name: str, where: NDArray[np.bool_]) -> bool:
+        fit = search_fissure(ct, where, atlas.fissures[name], to_reference, expected[name])
+        if fit.found:
+            coefficients[name] = fit.coefficients
+            found.add(name)
+        return fit.found
+
+    search(LEFT_OBLIQUE, lungs == Lung.LEFT)
+    if search(RIGHT_OBLIQUE, lungs == Lung.RIGHT):
+        right = np.where(lungs == Lung.RIGHT, lungs, 0).astype(np.uint8)
+        lobes = label_lobes(ct, right, atlas, to_reference, coefficients)
+        if search(RIGHT_HORIZONTAL, (lobes == Lobe.RUL) | (lobes == Lobe.RML)):
+            lobes = label_lobes(ct, right, atlas, to_reference, coefficients)
+            share = float((lobes == Lobe.RML).sum() / max(int((lobes > 0).sum()), 1))
+            if not _MIDDLE_LOBE_SHARE[0] < share < _MIDDLE_LOBE_SHARE[1]:
+                coefficients[RIGHT_HORIZONTAL] = expected[RIGHT_HORIZONTAL]
+                found.discard(RIGHT_HORIZONTAL)
+    return coefficients, found
 
 
 def cut_ends(lungs: NDArray[np.uint8], ct: CtVolume) -> tuple[bool, bool]:
