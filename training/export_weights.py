@@ -7,11 +7,9 @@ Temperature and threshold of an infection model are chosen on the validation pat
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +70,7 @@ def export(
     """Make catalogue entry and weights file of a run.
 
     Scores are left out: they are measured on the file, so they can't be part of it. See
-    `with_scores`.
+    `training.model_cards`.
 
     Args:
         run: The run folder.
@@ -98,22 +96,6 @@ def export(
     }
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
     return pack_model(description, tensors)
-
-
-def with_scores(entry: CatalogueEntry, report: Mapping[str, Any]) -> CatalogueEntry:
-    """Return the entry with what `training.evaluate` measured.
-
-    Raises:
-        InputError: ``scores-of-other-weights`` if the report is about another file.
-    """
-    if report["weights_sha256"].get(entry.id) != entry.sha256:
-        raise InputError(
-            "scores-of-other-weights",
-            f"The report holds scores of other weights than those of {entry.id!r}.",
-            "Run training.evaluate on the exported file.",
-        )
-    scores = {"command": report["command"], **report["summary"]}
-    return replace(entry, card=replace(entry.card, scores=scores))
 
 
 def _calibrated(
@@ -151,7 +133,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
     parser.add_argument("--out", type=Path, default=RESOURCES, help="folder with models.json")
     parser.add_argument("--version", default="1", help="version of the weights")
-    parser.add_argument("--scores", type=Path, help="report of training.evaluate (JSON)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     try:
@@ -159,8 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(run.config)
         cases = _validation_cases(config, options.data, options.cache)
         entry, data = export(run, cases, options.version)
-        if options.scores is not None:
-            entry = with_scores(entry, json.loads(options.scores.read_text(encoding="utf-8")))
         path = install(entry, data, options.out)
     except CovidLesionSegError as error:
         _LOG.error("%s %s", error.message, error.hint)

@@ -1,7 +1,7 @@
-"""Write model cards: ``python -m training.model_cards``.
+"""Write model cards and the scores of the catalogue: ``python -m training.model_cards``.
 
-A card is made of the catalogue's entry and of the report that `training.evaluate` left in
-`training/reports`; no number in it is typed by hand.
+Both are made of the catalogue's entries and of the reports that `training.evaluate` left in
+`training/reports`; no number in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.logging import RichHandler
 
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
-from CovidLesionSegLib.weights.catalogue import CatalogueEntry, read_catalogue
+from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue, read_catalogue
 
 from .export_weights import RESOURCES
 
@@ -36,22 +37,29 @@ _VARIANTS = {
 }
 
 
+def with_scores(entry: CatalogueEntry, report: Mapping[str, Any]) -> CatalogueEntry:
+    """Return the entry with what `training.evaluate` measured.
+
+    Raises:
+        InputError: ``scores-of-other-weights`` if the report is about another file.
+    """
+    if report["weights_sha256"].get(entry.id) != entry.sha256:
+        raise InputError(
+            "scores-of-other-weights",
+            f"The report holds scores of other weights than those of {entry.id!r}.",
+            "Run training.evaluate on the exported file.",
+        )
+    scores = {"command": report["command"], **report["summary"]}
+    return replace(entry, card=replace(entry.card, scores=scores))
+
+
 def card_text(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> str:
     """Return the Markdown of one card.
 
     Args:
         entry: The model.
         report: What `training.evaluate` measured on exactly these weights, or None.
-
-    Raises:
-        InputError: ``scores-of-other-weights``.
     """
-    if report is not None and report["weights_sha256"].get(entry.id) != entry.sha256:
-        raise InputError(
-            "scores-of-other-weights",
-            f"The report of {entry.id!r} was measured on other weights.",
-            "Run training.evaluate again.",
-        )
     sections = [f"# {entry.id}", _facts(entry), _use(entry)]
     sections += [_scores(report)] if report is not None else ["Not measured yet."]
     return "\n\n".join(sections) + "\n"
@@ -114,7 +122,7 @@ def _interval(figure: Mapping[str, float | None]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the card of every model that has a report."""
+    """Write the card of every model, and its scores where it has a report."""
     parser = argparse.ArgumentParser(prog="python -m training.model_cards", description=__doc__)
     parser.add_argument("--catalogue", type=Path, default=RESOURCES / "models.json")
     parser.add_argument("--reports", type=Path, default=REPORTS)
@@ -122,13 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     options.out.mkdir(parents=True, exist_ok=True)
+    entries = []
     try:
         for entry in read_catalogue(options.catalogue):
             path = options.reports / f"{entry.id}.json"
             report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            entries.append(entry if report is None else with_scores(entry, report))
             card = options.out / f"{entry.id}.md"
             card.write_text(card_text(entry, report), encoding="utf-8")
             _LOG.info("%s", card.name)
+        options.catalogue.write_text(format_catalogue(tuple(entries)), encoding="utf-8")
     except CovidLesionSegError as error:
         _LOG.error("%s %s", error.message, error.hint)
         return error.exit_code
