@@ -30,9 +30,14 @@ def environment_python() -> Path:
     return ENVIRONMENT / folder / name
 
 
-def run(*command: str | Path) -> None:
-    """Run a command in the repository and stop with its exit code if it fails."""
-    code = subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
+def run(*command: str | Path, folder: Path = ROOT) -> None:
+    """Run a command in a folder and stop with its exit code if it fails."""
+    environment = dict(os.environ)
+    data = ROOT.parent / "shared" / "data"
+    if data.is_dir():
+        environment.setdefault("COVID_LESION_SEG_DATA", str(data))
+    words = [str(part) for part in command]
+    code = subprocess.run(words, cwd=folder, env=environment, check=False).returncode
     if code:
         raise SystemExit(code)
 
@@ -60,24 +65,37 @@ def prepare(extra: str) -> Path:
         )
     python = environment_python()
     stamp = ENVIRONMENT / "covid-lesion-seg.stamp"
-    done = stamp.read_text(encoding="utf-8").splitlines() if stamp.is_file() else []
-    if python.is_file() and (_fingerprint(extra) in done or _fingerprint("tests") in done):
+    done = stamp.read_text(encoding="utf-8") if stamp.is_file() else ""
+    if python.is_file() and done in (_fingerprint(extra), _fingerprint("tests")):
         return python
     print(f"Setting up {ENVIRONMENT.name} (once, a few minutes) ...", flush=True)
-    if not python.is_file():
-        venv.create(ENVIRONMENT, with_pip=True)
+    # Without a stamp of this Python the folder may be half made, or another Python's.
+    fresh = done.split()[1:2] != _fingerprint(extra).split()[1:2] or not python.is_file()
+    stamp.unlink(missing_ok=True)
+    if fresh:
+        _make_environment()
     pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
     # torch first and alone: its pin decides which build the others find already there.
     run(*pip, "-c", CONSTRAINTS, "torch")
     run(*pip, "-c", CONSTRAINTS, "-e", f".[{extra}]")
-    stamp.write_text("\n".join([*done, _fingerprint(extra)]), encoding="utf-8")
+    stamp.write_text(_fingerprint(extra), encoding="utf-8")
     return python
+
+
+def _make_environment() -> None:
+    try:
+        venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    except subprocess.CalledProcessError:
+        raise SystemExit(
+            "This Python can't make environments with pip. On Debian and Ubuntu install "
+            "python3-venv, then run this again."
+        ) from None
 
 
 def demo(arguments: list[str]) -> None:
     """Run the main job on a real CT where there is one, else on the phantom."""
     python = prepare("mrml")
-    run(python, "-m", "CovidLesionSegLib.cli", "demo", *arguments)
+    run(python, "-m", "CovidLesionSegLib.cli", "demo", *arguments, folder=Path.cwd())
 
 
 def test(arguments: list[str]) -> None:
@@ -99,7 +117,7 @@ def lint(arguments: list[str]) -> None:
 def bench(arguments: list[str]) -> None:
     """Measure the pipeline on this machine."""
     python = prepare("mrml")
-    run(python, "-m", "CovidLesionSegLib.cli", "benchmark", *arguments)
+    run(python, "-m", "CovidLesionSegLib.cli", "benchmark", *arguments, folder=Path.cwd())
 
 
 def main() -> None:

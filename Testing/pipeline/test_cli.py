@@ -106,8 +106,8 @@ def test_the_table_is_printed_without_quiet(
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["--threshold", "1.5"], "0 and 1"),
-        (["--threshold", "nan"], "0 and 1"),
+        (["--threshold", "1.5"], "0.01 and 0.99"),
+        (["--threshold", "nan"], "0.01 and 0.99"),
         (["--device", "tpu"], "no device"),
         (["--device", "cuda:99"], "no device"),
         (["--model", "no-such-model"], "no-such-model"),

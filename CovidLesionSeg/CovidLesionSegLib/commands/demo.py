@@ -11,7 +11,7 @@ from .console import out
 from .segment import add_options, report, segment_to_folder
 
 DATA_VARIABLE = "COVID_LESION_SEG_DATA"
-"""Environment variable with the folder of the development data."""
+"""Environment variable with the folder of the development data; `dev.py` sets it."""
 
 _CASE = Path("coronacases", "coronacases_003_ct.nii.gz")
 
@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "demo",
         help="run the main job on a sample",
         description="Segment a sample: a given CT, else a real case of the development data "
-        "if it is beside the checkout, else the synthetic phantom.",
+        f"if {DATA_VARIABLE} names its folder, else the synthetic phantom.",
     )
     parser.add_argument("--ct", type=Path, help="use this CT")
     parser.add_argument(
@@ -33,10 +33,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _real_case() -> Path | None:
-    folders = [Path.cwd().parent / "shared" / "data"]
-    if DATA_VARIABLE in os.environ:
-        folders.insert(0, Path(os.environ[DATA_VARIABLE]))
-    return next((folder / _CASE for folder in folders if (folder / _CASE).is_file()), None)
+    case = Path(os.environ.get(DATA_VARIABLE, "")) / _CASE
+    return case if DATA_VARIABLE in os.environ and case.is_file() else None
 
 
 def run(args: argparse.Namespace) -> int:
