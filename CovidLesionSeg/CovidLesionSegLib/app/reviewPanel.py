@@ -90,6 +90,7 @@ class ReviewPanel:
             self._observed.append((segmentation, tag))
         setLungWindow(nodeOfRun(session.node, "ct"))
         self._connectEditor(session)
+        self._settleTimer.start()
         self._show()
 
     def enter(self) -> None:

@@ -62,15 +62,18 @@ class RegionSums:
     """
 
     def __init__(self, ct: CtVolume, anatomy: Anatomy, prediction: Prediction) -> None:
-        self._ct = ct
-        self._prediction = prediction
         lung = anatomy.lungs > 0
         self._box: Box = bounding_box(lung) if lung.any() else (slice(0), slice(0), slice(0))
+        # Copied once: cutting them out of the CT takes longer than everything after it.
+        agreement = prediction.agreement
+        self._hu = ct.hu[self._box].ravel()
+        self._probability = prediction.infection[self._box].ravel()
+        self._agreement = None if agreement is None else agreement[self._box].ravel()
         self._code = _region_codes(anatomy, self._box)
         self._reach = _reach_bits(ct, anatomy, self._code)
         inside = np.flatnonzero(self._code)
         code = self._code.ravel()[inside]
-        self.histogram = _histogram(code, ct.hu[self._box].ravel()[inside])
+        self.histogram = _histogram(code, self._hu[inside])
         joint = self._joint(code, inside)
         self.reach = _joint_counts(joint)
         p, agreement = self._network(inside)
@@ -101,7 +104,7 @@ class RegionSums:
             wrong[decided[where]] = 0.0
             missed -= self._missed_among(decided & (crop == 0))
         return InfectedSums(
-            histogram=_histogram(code, self._ct.hu[self._box].ravel()[where]),
+            histogram=_histogram(code, self._hu[where]),
             reach=_joint_counts(joint),
             false_positive=_joint_sums(joint, wrong),
             false_negative=np.maximum(missed, 0.0),
@@ -121,10 +124,9 @@ class RegionSums:
     def _network(
         self, where: NDArray[np.intp]
     ) -> tuple[NDArray[np.float16], NDArray[np.float16] | None]:
-        agreement = self._prediction.agreement
         return (
-            self._prediction.infection[self._box].ravel()[where],
-            None if agreement is None else agreement[self._box].ravel()[where],
+            self._probability[where],
+            None if self._agreement is None else self._agreement[where],
         )
 
     def _joint(self, code: NDArray[np.uint8], where: NDArray[np.intp]) -> NDArray[np.intp]:

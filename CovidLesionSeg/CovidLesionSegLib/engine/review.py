@@ -28,6 +28,8 @@ from .review_values import (
     ReviewContext,
     Snapshot,
     doubt_of,
+    grown_box,
+    union_box,
 )
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
@@ -38,7 +40,7 @@ class LesionBook:
 
     Args:
         context: What stays the same.
-        infection: uint8 ``[z, y, x]``, the infection now.
+        infection: uint8 ``[z, y, x]``, 0 or 1, the infection now.
         labels: uint16 of the same shape with the lesions' ids from an earlier session.
         decisions: What was decided then, by id.
         rejected: Lesions rejected then.
@@ -60,7 +62,7 @@ class LesionBook:
         self._lesions: dict[int, Lesion] = {}
         self._boxes: dict[int, Box] = {}
         if labels is None:
-            self.infection = infection.copy()
+            self.infection = (infection > 0).astype(np.uint8)
             found, self.labels = find_lesions(
                 infection,
                 context.prediction,
@@ -78,7 +80,10 @@ class LesionBook:
             for lesion_id, box in enumerate(ndimage.find_objects(self.labels), start=1):
                 if box is not None:
                     self._measure(lesion_id, box)
-        self._counts = self._count((slice(None), slice(None), slice(None)))
+        whole = (slice(None), slice(None), slice(None))
+        self._counts = self._count(whole)
+        self._decided = np.zeros(infection.shape, dtype=bool)
+        self._stale: list[Box] = [whole]
         self._ai_count = int(np.count_nonzero(context.ai_infection))
         self._next_id = max([0, *self._lesions, *self._rejected, *self._decisions]) + 1
         # With labels of an earlier session: what was edited since then.
@@ -121,6 +126,7 @@ class LesionBook:
         """Note a decision; returns the state before."""
         before = self.snapshot((slice(0, 0), slice(0, 0), slice(0, 0)))
         self._decisions[lesion_id] = decision
+        self._stale.append(self._boxes[lesion_id])
         return before
 
     def reject(self, lesion_id: int) -> tuple[Change, Snapshot]:
@@ -136,15 +142,17 @@ class LesionBook:
         """Follow an edit of the infection, whoever made it.
 
         Args:
-            infection: uint8 ``[z, y, x]``, the infection after the edit.
+            infection: uint8 ``[z, y, x]``, 0 or 1, the infection after the edit.
 
         Returns:
             What changed and the state before; None when nothing did.
         """
-        differs = (infection > 0) != (self.infection > 0)
-        if not differs.any():
+        differs = np.not_equal(infection, self.infection)
+        slices = np.flatnonzero(differs.any(axis=(1, 2)))
+        if slices.size == 0:
             return None
-        box = bounding_box(differs)
+        z = slice(int(slices[0]), int(slices[-1]) + 1)
+        box = (z, *bounding_box(differs[z])[1:])
         was, now = self.infection[box] > 0, infection[box] > 0
         change = Change(int(np.sum(now & ~was)), int(np.sum(was & ~now)), box)
         near = self._region_of(box)
@@ -155,7 +163,7 @@ class LesionBook:
         self._recount(counted, box)
         for lesion_id in edited:
             self._decisions[lesion_id] = EDITED
-        for lesion_id in self._relabel(near, self._grown(box)):
+        for lesion_id in self._relabel(near, grown_box(box, self.labels.shape)):
             self._measure(lesion_id, near)
         return change, before
 
@@ -180,12 +188,8 @@ class LesionBook:
     def merge(self, lesion_ids: Iterable[int]) -> Snapshot:
         """Make one lesion of several: the one with the smallest id remains."""
         first, *others = sorted(lesion_ids)
-        boxes = [self.box(lesion_id) for lesion_id in (first, *others)]
-        union = tuple(
-            slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
-            for axis in range(3)
-        )
-        before = self.snapshot(self._aligned((union[0], union[1], union[2])))
+        box = union_box(self.box(lesion_id) for lesion_id in (first, *others))
+        before = self.snapshot(self._aligned(box))
         for lesion_id in others:
             self.labels[before.box][self.labels[before.box] == lesion_id] = first
             self._forget(lesion_id)
@@ -194,6 +198,7 @@ class LesionBook:
 
     def snapshot(self, box: Box) -> Snapshot:
         """Return the state now, with the voxels of a box."""
+        self._stale.append(box)
         return Snapshot(
             box,
             self.infection[box].copy(),
@@ -207,6 +212,7 @@ class LesionBook:
     def restore(self, snapshot: Snapshot) -> Snapshot:
         """Go back to a snapshot; returns the state before, for redo."""
         before = self.snapshot(snapshot.box)
+        changed = set(self._decisions.items()) ^ set(snapshot.decisions.items())
         counted = self._count(snapshot.box)
         self.infection[snapshot.box] = snapshot.infection
         self._recount(counted, snapshot.box)
@@ -215,6 +221,7 @@ class LesionBook:
         self._boxes = dict(snapshot.boxes)
         self._decisions = dict(snapshot.decisions)
         self._rejected = dict(snapshot.rejected)
+        self._stale += [self._boxes[key] for key, _ in changed if key in self._boxes]
         return before
 
     def dice_to_ai(self) -> float:
@@ -229,12 +236,14 @@ class LesionBook:
         return not now == both == self._ai_count
 
     def decided_mask(self) -> NDArray[np.bool_]:
-        """Return where a person decided: boolean ``[z, y, x]``."""
+        """Return where a person decided: boolean ``[z, y, x]``; only what changed is redone."""
         decided = np.zeros(np.iinfo(np.uint16).max + 1, dtype=bool)
         decided[[lesion.id for lesion in self.current if lesion.state != UNREVIEWED]] = True
-        mask: NDArray[np.bool_] = decided[self.labels]
-        mask |= (self._context.ai_infection > 0) & (self.infection == 0)
-        return mask
+        for box in self._stale:
+            removed = (self._context.ai_infection[box] > 0) & (self.infection[box] == 0)
+            self._decided[box] = decided[self.labels[box]] | removed
+        self._stale = []
+        return self._decided
 
     def _count(self, box: Box) -> tuple[int, int]:
         """Return how many voxels are infected now, and now as well as computed."""
@@ -260,24 +269,11 @@ class LesionBook:
         self._next_id += 1
         return self._next_id - 1
 
-    def _grown(self, box: Box) -> Box:
-        """Return a box with one voxel more on every side."""
-        z, y, x = (
-            slice(max(part.start - 1, 0), min(part.stop + 1, size))
-            for part, size in zip(box, self.labels.shape, strict=True)
-        )
-        return z, y, x
-
     def _region_of(self, box: Box) -> Box:
         """Return the box of an edit together with those of all lesions it touches."""
-        wide = self._grown(box)
+        wide = grown_box(box, self.labels.shape)
         ids = set(np.unique(self.labels[wide]).tolist()) - {0}
-        boxes = [wide, *(self.box(lesion_id) for lesion_id in ids)]
-        z, y, x = (
-            slice(min(part[axis].start for part in boxes), max(part[axis].stop for part in boxes))
-            for axis in range(3)
-        )
-        return self._aligned((z, y, x))
+        return self._aligned(union_box([wide, *(self.box(lesion_id) for lesion_id in ids)]))
 
     def _aligned(self, box: Box) -> Box:
         """Return a box whose start fits the blocks of the pleural distance."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,3 +71,21 @@ def doubt_of(lesion: Lesion) -> float:
     """Return how doubtful a lesion is, 0..1: its uncertainty, or the models' disagreement."""
     disagreement = 0.0 if lesion.agreement is None else 1.0 - lesion.agreement
     return max(lesion.uncertainty, disagreement)
+
+
+def union_box(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box that holds all boxes."""
+    z, y, x = (
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*boxes, strict=True)
+    )
+    return z, y, x
+
+
+def grown_box(box: Box, shape: tuple[int, ...]) -> Box:
+    """Return a box with one voxel more on every side, inside a grid of this shape."""
+    z, y, x = (
+        slice(max(part.start - 1, 0), min(part.stop + 1, size))
+        for part, size in zip(box, shape, strict=True)
+    )
+    return z, y, x

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from CovidLesionSegLib.engine.result import SegmentationResult
-from CovidLesionSegLib.jobs.exchange import read_result
+from CovidLesionSegLib.jobs.exchange import RESULT_FILE, read_result
 
 from .run_nodes import addRunNodes
 from .scene import ResultNodes, addResult
@@ -31,7 +32,8 @@ def importRun(
     before = _ids(scene)
     try:
         nodes = addResult(scene, result, ctNode, name)
-        addRunNodes(scene, result, nodes)
+        facts = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        addRunNodes(scene, result, nodes, facts)
     except BaseException:
         for nodeId in _ids(scene) - before:
             node = scene.GetNodeByID(nodeId)

@@ -17,6 +17,7 @@ from vtk.util import numpy_support
 from CovidLesionSegLib.engine.opacity import split_opacity
 from CovidLesionSegLib.engine.quantify import Quantifier
 from CovidLesionSegLib.engine.result import Lesion, Quantification
+from CovidLesionSegLib.engine.result_reading import quantification_from_dict
 from CovidLesionSegLib.engine.review import LesionBook
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
 from CovidLesionSegLib.engine.review_values import (
@@ -32,7 +33,7 @@ from CovidLesionSegLib.export.segments import segment_definitions
 
 from .attributes import PREFIX
 from .review_tables import LogEntry, appendLog, fillLesionTable, lesionsFromTable, readLog
-from .run_nodes import contextOfRun, nodeOfRun, setNodeOfRun
+from .run_nodes import contextOfRun, factsOfRun, nodeOfRun, setNodeOfRun
 from .segment_voxels import maskOfSegment, setMaskOfSegment
 from .segmentation_node import BINARY_LABELMAP, orientedLabelmap
 from .table_node import fillLobesTable
@@ -63,13 +64,16 @@ class ReviewSession:
         self.node = segmentationNode
         self.context = context or contextOfRun(segmentationNode)
         self._beforeEdit = beforeEdit
-        self._quantifier = Quantifier(
-            self.context.ct, self.context.anatomy, self.context.prediction
-        )
+        self._quantifier: Quantifier | None = None
         self._undo: list[tuple[str, Snapshot]] = []
         self._opacityIsStale = False
         self.book = self._open()
-        self.quantification = self._measure()
+        untouched = not self.book.is_edited() and self.progress[0] == 0
+        self.quantification = (
+            quantification_from_dict(factsOfRun(segmentationNode)["quantification"])
+            if untouched
+            else self._measure()
+        )
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
@@ -195,7 +199,12 @@ class ReviewSession:
         self.node.SetAttribute(FINISHED, _now())
 
     def settle(self) -> None:
-        """Bring ground glass and consolidation up to date; the panel calls it in a pause."""
+        """Do what can wait: ground glass and consolidation, counting for the next numbers.
+
+        The panel calls it in a pause.
+        """
+        self._ready()
+        self.book.decided_mask()
         if not self._opacityIsStale:
             return
         self._opacityIsStale = False
@@ -326,8 +335,15 @@ class ReviewSession:
             if table is not None:
                 fillLobesTable(table, self.quantification)
 
+    def _ready(self) -> Quantifier:
+        """Return the counts per region, made at the first call: seconds for a large CT."""
+        if self._quantifier is None:
+            context = self.context
+            self._quantifier = Quantifier(context.ct, context.anatomy, context.prediction)
+        return self._quantifier
+
     def _measure(self) -> Quantification:
-        return self._quantifier.measure(
+        return self._ready().measure(
             self.book.infection,
             self.book.current,
             self.book.decided_mask(),

@@ -19,13 +19,12 @@ from CovidLesionSegLib.engine.result import (
     Prediction,
     SegmentationResult,
 )
-from CovidLesionSegLib.engine.result_json import result_to_dict
 from CovidLesionSegLib.engine.review_values import ReviewContext
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.export.segments import segment_definitions
 
-from .attributes import PREFIX, provenanceAttributes, setAttributes
+from .attributes import PREFIX
 from .hierarchy import placeBesideCt
 from .scene import ResultNodes
 from .segment_voxels import labelsOfSegments
@@ -47,26 +46,30 @@ _ROLES = {
 }
 
 
-def addRunNodes(scene: Any, result: SegmentationResult, nodes: ResultNodes) -> None:
+def addRunNodes(
+    scene: Any, result: SegmentationResult, nodes: ResultNodes, facts: dict[str, Any]
+) -> None:
     """Add the hidden nodes of a run, and tie all of its nodes to the segmentation.
 
     Args:
         scene: vtkMRMLScene.
         result: The result.
         nodes: What `addResult` added for it.
+        facts: Its parsed `result.json`.
     """
     title = nodes.segmentation.GetName()
-    probability = np.rint(result.prediction.infection.astype(np.float32) * PROBABILITY_SCALE)
+    probability = result.prediction.infection.astype(np.float32)
+    probability *= PROBABILITY_SCALE
+    np.rint(probability, out=probability)
     hidden = {
         "probability": _hiddenVolume(
             scene, f"{title} probability", probability.astype(np.uint16), result
         ),
         "computed": _hiddenVolume(scene, f"{title} as computed", result.infection, result),
     }
-    attributes = provenanceAttributes(result)
     for role, node in hidden.items():
         node.SetAndObserveTransformNodeID(nodes.ct.GetTransformNodeID())
-        setAttributes(node, attributes, role)
+        node.SetAttribute(PREFIX + "Role", role)
     placeBesideCt(scene, nodes.ct, list(hidden.values()))
     tied = {
         "ct": nodes.ct,
@@ -78,7 +81,7 @@ def addRunNodes(scene: Any, result: SegmentationResult, nodes: ResultNodes) -> N
     }
     for role, node in tied.items():
         setNodeOfRun(nodes.segmentation, role, node)
-    nodes.segmentation.SetAttribute(FACTS, json.dumps(result_to_dict(result, {})))
+    nodes.segmentation.SetAttribute(FACTS, json.dumps(facts))
 
 
 def setNodeOfRun(segmentationNode: Any, role: str, node: Any | None) -> None:
