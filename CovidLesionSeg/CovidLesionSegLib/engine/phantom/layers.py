@@ -122,6 +122,11 @@ class Sheet(Layer):
         blend(hu, np.minimum(coverage, 1), self.hu)
 
 
+def _rod_cells(s: Samples) -> list[tuple[npt.NDArray[np.intp], Samples]]:
+    """The samples in small cubes, so that each is compared with the rods nearby only."""
+    return [(index, s.subset(index)) for index in s.cells(_ROD_CELL_MM, _ROD_CELL_SAMPLES)]
+
+
 @dataclass
 class Rods(Layer):
     """Vessels, airways and long bones.
@@ -146,8 +151,7 @@ class Rods(Layer):
         local = self.tubes[self.tubes.near(s, blur_mm)]
         if len(local) == 0:
             return
-        for index in s.cells(_ROD_CELL_MM, _ROD_CELL_SAMPLES):
-            part = s.subset(index)
+        for index, part in s.recall("rod cells", _rod_cells):
             rods = local.near(part, blur_mm)
             if len(rods):
                 patch = hu[index]

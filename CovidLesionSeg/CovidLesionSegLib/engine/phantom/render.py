@@ -20,7 +20,7 @@ LOWEST_HU, HIGHEST_HU = -1024, 3071
 SCANNER_BLUR_MM = 0.9
 """Width of the scanner's own blur, added to that of a sample."""
 
-COARSEST_SAMPLE_MM = 2.5
+COARSEST_SAMPLE_MM = 3.0
 
 
 @dataclass
