@@ -81,11 +81,11 @@ def _block_mean(array: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArr
             width = [(0, short if a == axis else 0) for a in range(3)]
             result = np.pad(result, width, mode="edge")
         index: list[slice] = [slice(None)] * 3
-        total: NDArray[np.int32] | None = None
+        shape = list(result.shape)
+        shape[axis] //= count
+        total = np.zeros(shape, dtype=np.int32)
         for offset in range(count):
             index[axis] = slice(offset, None, count)
-            part = result[tuple(index)].astype(np.int32)
-            total = part if total is None else np.add(total, part, out=total)
-        assert total is not None
+            total += result[tuple(index)]
         result = np.rint(total / count).astype(np.int16)
     return result
