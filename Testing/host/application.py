@@ -135,10 +135,12 @@ class Host:
     def grab(self, path: Path, width: int = 430) -> None:
         """Save a picture of the panel."""
         widget = self.ui.segmentButton.parentWidget()
-        QtWidgets.QWidget.resize(widget, width, 10)
-        self.qtApplication.processEvents()
-        height = QtWidgets.QWidget.sizeHint(widget).height()
-        QtWidgets.QWidget.resize(widget, width, height)
+        # Only a shown widget is laid out; the offscreen platform has no screen to show it on.
+        QtWidgets.QWidget.show(widget)
+        for _ in range(2):
+            height = QtWidgets.QWidget.layout(widget).totalHeightForWidth(width)
+            QtWidgets.QWidget.resize(widget, width, height)
+            self.rest(0.1)
         QtWidgets.QWidget.grab(widget).save(str(path))
 
     def work(self, mode: str) -> None:

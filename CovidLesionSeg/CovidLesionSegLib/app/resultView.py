@@ -95,7 +95,9 @@ class ResultView:
             for column, text in enumerate(_cells(row)):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(_tooltip(row))
-                if column:
+                if column == len(_COLUMNS):
+                    item.setTextAlignment(qt.Qt.AlignHCenter | qt.Qt.AlignVCenter)
+                elif column:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 if row.region == "total":
                     font = item.font()
