@@ -166,11 +166,12 @@ def test_interrupt_ends_with_130_and_leaves_nothing(
             "CovidLesionSegLib.cli",
             "segment",
             str(phantom_file),
-            "-o",
-            str(folder),
+            *("-o", str(folder)),
         ],
         stderr=subprocess.PIPE,
         text=True,
+        # A background job starts with interrupts ignored; a user at a terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     process.stderr.readline()  # the first stage has begun
