@@ -251,7 +251,7 @@ def _with_parts(
     return sides[0], sides[1]
 
 
-def _costal(aerated: Mask, spacing: SpacingZyx) -> Mask:
+def costal(aerated: Mask, spacing: SpacingZyx) -> Mask:
     """Return what lies beyond aerated lung, seen from the middle of the chest.
 
     In each axial slice a ray runs from the middle of the lungs' box to the voxel; once it
@@ -273,13 +273,16 @@ def _costal(aerated: Mask, spacing: SpacingZyx) -> Mask:
 def fill_lung(
     hu: NDArray[np.int16], side: Mask, forbidden: Mask, beyond: Mask, spacing: SpacingZyx
 ) -> Mask:
-    """Bring vessels, nodules and consolidation back into one aerated lung."""
+    """Bring vessels, nodules and consolidation back into one lung.
+
+    Gaps between the lung and the chest wall are closed more widely than those towards the
+    mediastinum, where hilum and heart begin.
+    """
     if not side.any():
         return side
     soft = (hu < _SOFT_MAX_HU) & ~forbidden
-    side = side | solid_lung(hu, side, forbidden, beyond, spacing)
-    costal = close(side, _COSTAL_CLOSING_MM, spacing) & beyond & soft
-    grown = side | costal | (close(side, _CLOSING_MM, spacing) & ~forbidden)
+    wall = close(side, _COSTAL_CLOSING_MM, spacing) & beyond & soft
+    grown = side | wall | (close(side, _CLOSING_MM, spacing) & ~forbidden)
     return fill_cavities(fill_in_plane(grown)) & ~forbidden
 
 
@@ -294,9 +297,18 @@ def classical_lungs(grid: WorkingGrid) -> ClassicalLungs:
     right, left = _two_sides(hu, air & ~airways, body, spacing)
     labels = np.zeros(hu.shape, dtype=np.uint8)
     if right.any() or left.any():
-        beyond = _costal(right | left, spacing)
+        beyond = costal(right | left, spacing)
+        right |= solid_lung(hu, right, airways | left, beyond, spacing)
         filled_right = fill_lung(hu, right, airways | left, beyond, spacing)
+        left |= solid_lung(hu, left, airways | filled_right, beyond, spacing)
         filled_left = fill_lung(hu, left, airways | filled_right, beyond, spacing)
         labels[filled_right] = Lung.RIGHT
         labels[filled_left] = Lung.LEFT
-    return ClassicalLungs(labels, air, airways, body, bool(right.any() != left.any()), air_hu)
+    return ClassicalLungs(
+        labels,
+        air,
+        airways,
+        body,
+        bool(np.any(labels == Lung.RIGHT) != np.any(labels == Lung.LEFT)),
+        air_hu,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .lungs_classical import ClassicalLungs
+from .lungs_classical import ClassicalLungs, calibrate, costal, fill_lung
 from .lungs_grid import WorkingGrid
 from .masks import Mask, close, components, dilate, fill_cavities, fill_in_plane
 from .result import Lung
@@ -80,11 +80,25 @@ def _sides(
             sitk.GetImageFromArray(relief), sitk.GetImageFromArray(known), False, False
         )
     )
-    labels = np.zeros(lung.shape, dtype=np.uint8)
     sides = {side: _tidy(lung & (spread == side), grid) for side in Lung}
+    aerated = lung & classical.air
+    if aerated.any():
+        _close_to_the_wall(sides, aerated, classical, grid)
+    labels = np.zeros(lung.shape, dtype=np.uint8)
     labels[sides[Lung.RIGHT] & ~classical.airways & ~sides[Lung.LEFT]] = Lung.RIGHT
     labels[sides[Lung.LEFT] & ~classical.airways] = Lung.LEFT
     return labels
+
+
+def _close_to_the_wall(
+    sides: dict[Lung, Mask], aerated: Mask, classical: ClassicalLungs, grid: WorkingGrid
+) -> None:
+    """Close what the network leaves out between consolidation and the ribs, in place."""
+    hu = calibrate(grid.hu, classical.air_hu)
+    beyond = costal(aerated, grid.spacing_mm_zyx)
+    for side, other in ((Lung.RIGHT, Lung.LEFT), (Lung.LEFT, Lung.RIGHT)):
+        forbidden = classical.airways | sides[other]
+        sides[side] = fill_lung(hu, sides[side], forbidden, beyond, grid.spacing_mm_zyx)
 
 
 def _tidy(side: Mask, grid: WorkingGrid) -> Mask:
