@@ -52,7 +52,8 @@ def runScenario(
     _expect(after < before, "a rejected lesion leaves the numbers")
     ui.undoButton.click()
     again = session.quantification.row("total").measures["infected_ml"].value
-    _expect(abs(again - before) < 1e-6, "undo brings the numbers back")
+    # The numbers of a fresh result come from result.json, with six significant digits.
+    _expect(abs(again - before) < 1e-5 * before, "undo brings the numbers back")
     while session.progress[0] < session.progress[1]:
         ui.acceptButton.click()
     ui.finishButton.click()
