@@ -1,14 +1,14 @@
-"""One training loop for every slice model, on Lightning Fabric."""
+"""One training loop for every model, on Lightning Fabric."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,21 +17,26 @@ from torch import Tensor, nn
 
 from CovidLesionSegLib.nets.encoders import lite0_weights_path, load_imagenet_weights
 from CovidLesionSegLib.nets.encoders.base import Encoder
-from CovidLesionSegLib.nets.outputs import ModelOutput
 from CovidLesionSegLib.nets.registry import create_from_config
 from CovidLesionSegLib.nets.state import load_exactly
 from CovidLesionSegLib.weights.loading import load_weights_file
 
-from .augmentation import BatchAugmenter
 from .config import OptimisationConfig, TrainingConfig
-from .data.sampling import SliceSampler
-from .data.store import StoredCase
 from .ema import WeightAverage
 from .run_folder import RunFolder
-from .tasks import Task
 
 _LOG = logging.getLogger(__name__)
 _LOG_EVERY = 20
+
+
+class Lesson(Protocol):
+    """What a network learns from, and what it is watched by."""
+
+    def loss(self, model: nn.Module, step: int, device: torch.device) -> Tensor:
+        """Return the loss of one step, a function of weights, seed, process and step alone."""
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Return one score per validation case, higher is better; empty without any."""
 
 
 @dataclass
@@ -98,7 +103,7 @@ def initial_state(
     """Build network and optimiser on Fabric's device; see `initial_network`."""
     fabric.seed_everything(config.optimisation.seed, verbose=False)
     model = initial_network(config, pretrained, weights)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=channels_last_of(model))  # type: ignore[call-overload]
     average = WeightAverage(model, config.optimisation.ema_decay)
     average.module.to(fabric.device)
     groups = parameter_groups(model, config.optimisation)
@@ -106,6 +111,12 @@ def initial_state(
         model, torch.optim.AdamW(groups, lr=config.optimisation.learning_rate)
     )
     return TrainingState(prepared, optimiser, average)
+
+
+def channels_last_of(model: nn.Module) -> torch.memory_format:
+    """Return the memory layout that suits the convolutions of a network, 2D or 3D."""
+    volumes = any(parameter.ndim == 5 for parameter in model.parameters())
+    return torch.channels_last_3d if volumes else torch.channels_last
 
 
 def image_encoders(model: nn.Module) -> list[Encoder]:
@@ -133,9 +144,7 @@ class Trainer:
 
     Args:
         config: The run.
-        task: Loss and validation.
-        training: Training cases.
-        validation: Validation cases.
+        lesson: Loss and validation.
         run: Where results go.
         fabric: Device, precision and processes.
         pretrained: Whether the encoder starts from ImageNet weights.
@@ -145,33 +154,16 @@ class Trainer:
     def __init__(
         self,
         config: TrainingConfig,
-        task: Task,
-        training: Sequence[StoredCase],
-        validation: Sequence[StoredCase],
+        lesson: Lesson,
         run: RunFolder,
         fabric: Fabric,
         pretrained: bool = True,
         weights: Path | None = None,
     ) -> None:
         self._config = config
-        self._task = task
-        self._validation = validation
+        self._lesson = lesson
         self._run = run
         self._fabric = fabric
-        self._sampler = SliceSampler(
-            training,
-            config.task,
-            config.data,
-            config.augmentation,
-            config.optimisation.seed,
-            fabric.global_rank,
-        )
-        self._augment = BatchAugmenter(
-            config.augmentation,
-            config.recipe,
-            config.data.crop_size,
-            swap_sides=config.task == "lungs",
-        )
         self.state = initial_state(config, fabric, pretrained, weights)
         if run.checkpoint.exists():
             self._resume()
@@ -230,12 +222,8 @@ class Trainer:
             group["lr"] = group["peak_rate"] * factor
         # Seeding per step makes dropout, too, a function of the step alone.
         torch.manual_seed(optimisation.seed * 1_000_003 + state.step)
-        rng = self._sampler.generator(state.step)
-        batch = self._sampler.draw(state.step)
-        images, labels = self._augment(batch, rng, self._fabric.device)
         state.model.train()
-        output: ModelOutput = state.model(images.to(memory_format=torch.channels_last))
-        loss: Tensor = self._task.loss(output, labels)
+        loss = self._lesson.loss(state.model, state.step, self._fabric.device)
         self._fabric.backward(loss)
         self._fabric.clip_gradients(
             state.model, state.optimiser, max_norm=optimisation.max_gradient_norm
@@ -254,10 +242,10 @@ class Trainer:
             self._fabric.log_dict(row, step=self.state.step)
 
     def _validate(self) -> None:
-        if self._fabric.is_global_zero and self._validation:
-            scores = self._task.validate(
-                self.state.average.module, self._validation, self._fabric.device
-            )
+        scores: dict[str, float] = {}
+        if self._fabric.is_global_zero:
+            scores = self._lesson.validate(self.state.average.module, self._fabric.device)
+        if scores:
             row = {"mean": float(np.mean(list(scores.values()))), **scores}
             self._run.append("validation", {"step": self.state.step, **row})
             self._fabric.log_dict(

@@ -26,6 +26,7 @@ from .config import TrainingConfig, load_config
 from .data.store import open_store
 from .loop import Trainer
 from .run_folder import RunFolder
+from .slices import SliceLesson
 from .splits import split_of
 from .tasks import create_task
 
@@ -68,8 +69,8 @@ def train(
         loggers=TensorBoardLogger(out, name="tensorboard", version=""),
     )
     fabric.launch()
-    task = create_task(config)
-    trainer = Trainer(config, task, training, validation, run, fabric, weights=weights)
+    lesson = SliceLesson(config, create_task(config), training, validation, fabric.global_rank)
+    trainer = Trainer(config, lesson, run, fabric, weights=weights)
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())

@@ -15,6 +15,7 @@ from training.config import AugmentationConfig, DataConfig, OptimisationConfig, 
 from training.data.store import StoredCase
 from training.loop import Trainer
 from training.run_folder import RunFolder
+from training.slices import SliceLesson
 from training.splits import Split
 from training.tasks import create_task
 
@@ -81,5 +82,5 @@ def tiny_trainer(config: TrainingConfig, cases: list[StoredCase], out: Path) -> 
     run = RunFolder(out)
     run.open(config, _SPLIT, cases)
     fabric = Fabric(accelerator="cpu")
-    task = create_task(config)
-    return Trainer(config, task, cases[:2], cases[2:], run, fabric, pretrained=False)
+    lesson = SliceLesson(config, create_task(config), cases[:2], cases[2:])
+    return Trainer(config, lesson, run, fabric, pretrained=False)
