@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from CovidLesionSegLib.engine.atomic import staged
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.result_json import result_to_json
 from CovidLesionSegLib.engine.writers import write_map
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.overview import write_overview
 from CovidLesionSegLib.export.seg_nrrd import write_segmentation
 from CovidLesionSegLib.export.tables import write_lobes_csv
@@ -24,6 +23,11 @@ RESULT_FILE = "result.json"
 def _write_boundary(path: Path, result: SegmentationResult) -> None:
     if result.prediction.boundary is not None:
         write_map(path, result.prediction.boundary, result.ct)
+
+
+def _write_agreement(path: Path, result: SegmentationResult) -> None:
+    if result.prediction.agreement is not None:
+        write_map(path, result.prediction.agreement, result.ct)
 
 
 def _write_scene(path: Path, result: SegmentationResult) -> None:
@@ -39,6 +43,7 @@ _WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]]
         lambda path, result: write_map(path, result.prediction.infection, result.ct),
     ),
     "boundary": ("boundary.nii.gz", _write_boundary),
+    "agreement": ("agreement.nii.gz", _write_agreement),
     "table": (
         "lobes.csv",
         lambda path, result: write_lobes_csv(path, result.quantification, result.run),
@@ -52,8 +57,7 @@ _OPTIONAL = {"scene": ("mrml-extra-missing", "scene-not-written")}
 """Kinds that may be left out, with the error codes that permit it."""
 
 
-@contextmanager
-def staging_folder(folder: Path) -> Iterator[Path]:
+def staging_folder(folder: Path) -> AbstractContextManager[Path]:
     """Yield a temporary folder whose files move into ``folder`` at the end.
 
     When the block raises, ``folder`` is as it was, also if it did not exist.
@@ -61,26 +65,7 @@ def staging_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: ``output-not-writable``.
     """
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
-    except OSError as error:
-        raise InputError(
-            "output-not-writable",
-            f"The output folder {folder} can't be written: {error.strerror}.",
-            "Choose another folder.",
-        ) from error
-    try:
-        yield staging
-        _publish(staging, folder)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        for parent in made:
-            if not any(parent.iterdir()):
-                parent.rmdir()
-        raise
-    staging.rmdir()
+    return staged(folder, _publish)
 
 
 def _publish(staging: Path, folder: Path) -> None:

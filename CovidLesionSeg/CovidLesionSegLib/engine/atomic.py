@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 
 
 @contextlib.contextmanager
@@ -43,3 +45,39 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         # A folder that can't be written to has nothing to clean up.
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged(folder: Path, publish: Callable[[Path, Path], None]) -> Iterator[Path]:
+    """Yield a temporary folder inside a folder, and hand both to ``publish`` at the end.
+
+    When the block or ``publish`` raises, the temporary folder is removed, and the folders that
+    were made for it too.
+
+    Args:
+        folder: Where the files shall end; made when it is missing.
+        publish: Moves the files from the temporary folder (first) into the folder (second).
+
+    Raises:
+        InputError: ``output-not-writable``.
+    """
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    except OSError as error:
+        raise InputError(
+            "output-not-writable",
+            f"The output folder {folder} can't be written: {error.strerror}.",
+            "Choose another folder.",
+        ) from error
+    try:
+        yield staging
+        publish(staging, folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+        raise
+    shutil.rmtree(staging, ignore_errors=True)

@@ -240,3 +240,13 @@ class SegmentationResult:
     run: RunInfo
     warnings: tuple[str, ...] = ()
     opacity: NDArray[np.uint8] | None = None
+
+    @property
+    def layers(self) -> dict[str, NDArray[np.uint8] | None]:
+        """The label maps by name; segments of one layer never overlap."""
+        return {
+            "infection": self.infection,
+            "opacity": self.opacity,
+            "lungs": self.anatomy.lungs,
+            "lobes": self.anatomy.lobes,
+        }

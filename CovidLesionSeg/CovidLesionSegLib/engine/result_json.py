@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .definitions import DEFINITIONS_VERSION
 from .result import Lesion, Measure, Quantification, RegionRow, RunInfo, SegmentationResult
@@ -70,6 +74,20 @@ def _run(run: RunInfo) -> dict[str, Any]:
     }
 
 
+def layer_digests(layers: Mapping[str, NDArray[np.uint8] | None]) -> dict[str, str]:
+    """Return the SHA-256 of label maps by name; they tell later whether a file was edited.
+
+    Args:
+        layers: uint8 ``[z, y, x]`` in LPS axis order by name; None for a layer that is not
+            there.
+    """
+    return {
+        name: hashlib.sha256(np.ascontiguousarray(labels, dtype=np.uint8).data).hexdigest()
+        for name, labels in layers.items()
+        if labels is not None
+    }
+
+
 def _table(quantification: Quantification) -> dict[str, Any]:
     return {
         "rows": [_row(row) for row in quantification.rows],
@@ -110,6 +128,7 @@ def result_to_dict(result: SegmentationResult, files: Mapping[str, str]) -> dict
         },
         "quantification": _table(result.quantification),
         "lesions": [_lesion(lesion) for lesion in result.lesions],
+        "segmentation_sha256": layer_digests(result.layers),
         "warnings": list(result.warnings),
         "files": dict(files),
         "timings_s": dict(result.run.timings_s),

@@ -5,7 +5,62 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .result import Lesion, Lobe, Lung, Measure, Quantification, RegionRow, RunInfo
+from numpy.typing import NDArray
+
+from .result import (
+    Anatomy,
+    Lesion,
+    Lobe,
+    LobeSource,
+    Lung,
+    Measure,
+    Prediction,
+    Quantification,
+    RegionRow,
+    RunInfo,
+    SegmentationResult,
+)
+from .volume import CtVolume, Provenance
+
+
+def result_from_dict(
+    values: Mapping[str, Any], ct: CtVolume, arrays: Mapping[str, NDArray[Any]]
+) -> SegmentationResult:
+    """Return a result from its parsed `result.json` and its voxels.
+
+    Args:
+        values: The parsed `result.json`.
+        ct: The CT.
+        arrays: ``[z, y, x]`` in LPS axis order: ``"infection"``, ``"lungs"`` and
+            ``"probability"``, and what there is of ``"opacity"``, ``"lobes"``, ``"boundary"``
+            and ``"agreement"``.
+    """
+    anatomy = values["anatomy"]
+    return SegmentationResult(
+        ct=ct,
+        prediction=Prediction(
+            arrays["probability"], arrays.get("boundary"), arrays.get("agreement")
+        ),
+        infection=arrays["infection"],
+        anatomy=Anatomy(
+            lungs=arrays["lungs"],
+            lobes=arrays.get("lobes"),
+            lobe_source=LobeSource(anatomy["lobe_source"]),
+            missing=tuple(Lobe[name] for name in anatomy["missing_lobes"]),
+            flags=tuple(anatomy["flags"]),
+            lobe_uncertainty_mm=anatomy["lobe_uncertainty_mm"],
+        ),
+        lesions=lesions_from_list(values["lesions"]),
+        quantification=quantification_from_dict(values["quantification"]),
+        run=run_from_dict(values["run"], values["timings_s"]),
+        warnings=tuple(values["warnings"]),
+        opacity=arrays.get("opacity"),
+    )
+
+
+def provenance_from_dict(ct: Mapping[str, Any]) -> Provenance:
+    """Return where the CT came from (the entry ``"ct"``)."""
+    return Provenance(ct["source"], ct["name"], ct["series_instance_uid"])
 
 
 def quantification_from_dict(values: Mapping[str, Any]) -> Quantification:

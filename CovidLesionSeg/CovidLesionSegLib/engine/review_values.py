@@ -48,6 +48,26 @@ class Change:
     box: Box
 
 
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of the audit log.
+
+    Attributes:
+        time_utc: ISO 8601, seconds.
+        action: For example ``"reject"`` or ``"edit"``.
+        lesions: Ids concerned, separated by blanks.
+        added_voxels, removed_voxels: What it did to the infection.
+        dice_to_computed: Dice coefficient of the infection after it and as computed.
+    """
+
+    time_utc: str
+    action: str
+    lesions: str
+    added_voxels: int
+    removed_voxels: int
+    dice_to_computed: float
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """What is needed to take one step back.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.atomic import atomic_path
-from CovidLesionSegLib.engine.result import Lesion
+from CovidLesionSegLib.engine.result import Lesion, Lobe, Lung
+from CovidLesionSegLib.engine.review_values import LogEntry
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import InputError
@@ -31,6 +32,7 @@ _LESION_COLUMNS = (
     "agreement",
     "pleural_distance_mm",
 )
+_CENTER_COLUMNS = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
 _KEY_DIGITS = 12
 
 
@@ -59,8 +61,72 @@ def write_lesions_csv(path: str | os.PathLike[str], lesions: Sequence[Lesion]) -
         values = asdict(lesion)
         values["lobe"] = lesion.lobe.name if lesion.lobe else None
         values["lung"] = lesion.lung.name.lower() if lesion.lung else None
-        rows.append([values[name] for name in _LESION_COLUMNS])
-    write_rows_csv(path, _LESION_COLUMNS, rows)
+        rows.append([*(values[name] for name in _LESION_COLUMNS), *lesion.centroid_lps_mm])
+    write_rows_csv(path, (*_LESION_COLUMNS, *_CENTER_COLUMNS), rows)
+
+
+def read_lesions_csv(path: str | os.PathLike[str]) -> tuple[Lesion, ...]:
+    """Read what `write_lesions_csv` wrote; rejected lesions are among them.
+
+    Raises:
+        InputError: ``review-unreadable``.
+    """
+    return tuple(_lesion(row) for row in _read_rows(Path(path), _lesion))
+
+
+def read_review_log(path: str | os.PathLike[str]) -> tuple[LogEntry, ...]:
+    """Read the audit log of a review from CSV, oldest entry first.
+
+    Raises:
+        InputError: ``review-unreadable``.
+    """
+    return tuple(_log_entry(row) for row in _read_rows(Path(path), _log_entry))
+
+
+def _read_rows(path: Path, parse: Callable[[dict[str, str]], object]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file that can be parsed, or say which file can't."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            parse(row)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "review-unreadable",
+            f"{path.name} can't be read as a part of a review.",
+            "Export the review again from 3D Slicer, or take the file out of the folder.",
+        ) from error
+    return rows
+
+
+def _lesion(row: dict[str, str]) -> Lesion:
+    x, y, z = (float(row[name]) for name in _CENTER_COLUMNS)
+    return Lesion(
+        id=int(row["id"]),
+        lobe=Lobe[row["lobe"]] if row["lobe"] else None,
+        lung=Lung[row["lung"].upper()] if row["lung"] else None,
+        volume_ml=float(row["volume_ml"]),
+        diameter_mm=float(row["diameter_mm"]),
+        mean_hu=float(row["mean_hu"]),
+        centroid_lps_mm=(x, y, z),
+        uncertainty=float(row["uncertainty"]),
+        agreement=float(row["agreement"]) if row["agreement"] else None,
+        pleural_distance_mm=(
+            float(row["pleural_distance_mm"]) if row["pleural_distance_mm"] else None
+        ),
+        state=row["state"],
+    )
+
+
+def _log_entry(row: dict[str, str]) -> LogEntry:
+    return LogEntry(
+        time_utc=row["time_utc"],
+        action=row["action"],
+        lesions=row["lesions"],
+        added_voxels=int(row["added_voxels"]),
+        removed_voxels=int(row["removed_voxels"]),
+        dice_to_computed=float(row["dice_to_computed"]),
+    )
 
 
 def write_training_case(

@@ -6,6 +6,7 @@ axis lists the layers when segments overlap, and key/value pairs with the segmen
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import re
@@ -71,6 +72,13 @@ class StoredSegmentation:
                 mask: NDArray[np.bool_] = self.labels_lkji[segment.layer] == segment.label
                 return mask
         raise KeyError(segment_id)
+
+
+def seg_nrrd_support(_job: object = None) -> str | None:
+    """Return why no such file can be written here; None if it can."""
+    if importlib.util.find_spec("nrrd") is not None:
+        return None
+    return "It needs the package pynrrd; in 3D Slicer, save the segmentation node instead."
 
 
 def segment_tags(definition: SegmentDefinition, result: SegmentationResult) -> dict[str, str]:

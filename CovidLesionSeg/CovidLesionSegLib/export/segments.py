@@ -125,14 +125,8 @@ def segment_layers(result: SegmentationResult) -> tuple[SegmentLayer, ...]:
     it. Ground-glass and consolidation are there when they were told apart; a lung or a lobe
     that was not found has no segment instead of an empty one.
     """
-    arrays = {
-        "infection": result.infection,
-        "opacity": result.opacity,
-        "lungs": result.anatomy.lungs,
-        "lobes": result.anatomy.lobes,
-    }
     layers = []
-    for name, labels in arrays.items():
+    for name, labels in result.layers.items():
         if labels is None:
             continue
         segments = tuple(

@@ -17,19 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.geometry import Affine, AxisOrientation
-from CovidLesionSegLib.engine.result import (
-    Anatomy,
-    Lobe,
-    LobeSource,
-    Prediction,
-    SegmentationResult,
-)
+from CovidLesionSegLib.engine.result import LobeSource, SegmentationResult
 from CovidLesionSegLib.engine.result_json import result_to_json
-from CovidLesionSegLib.engine.result_reading import (
-    lesions_from_list,
-    quantification_from_dict,
-    run_from_dict,
-)
+from CovidLesionSegLib.engine.result_reading import provenance_from_dict, result_from_dict
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 
@@ -128,7 +118,8 @@ def read_result(folder: Path) -> SegmentationResult:
             for name, file in values["files"].items()
             if file.endswith(".npy")
         }
-        return _result(values, np.array(grid["input_affine_lps"]), arrays)
+        ct = _ct(values["ct"], np.array(grid["input_affine_lps"]), arrays["hu"])
+        return result_from_dict(values, ct, arrays)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CovidLesionSegError(
             "result-unreadable",
@@ -155,38 +146,15 @@ def _arrays(result: SegmentationResult) -> dict[str, NDArray[Any] | None]:
     }
 
 
-def _result(
-    values: Mapping[str, Any], input_affine: Affine, arrays: Mapping[str, NDArray[Any]]
-) -> SegmentationResult:
-    ct, anatomy = values["ct"], values["anatomy"]
-    orientation = AxisOrientation.from_affine(input_affine)
-    hu = arrays["hu"]
-    return SegmentationResult(
-        ct=CtVolume(
-            hu=hu,
-            affine_lps=orientation.affine_to_lps_order(
-                input_affine, orientation.from_lps(hu).shape
-            ),
-            orientation=orientation,
-            input_affine_lps=input_affine,
-            provenance=Provenance(ct["source"], ct["name"], ct["series_instance_uid"]),
-            flags=tuple(ct["flags"]),
+def _ct(values: Mapping[str, Any], input_affine_lps: Affine, hu: NDArray[np.int16]) -> CtVolume:
+    orientation = AxisOrientation.from_affine(input_affine_lps)
+    return CtVolume(
+        hu=hu,
+        affine_lps=orientation.affine_to_lps_order(
+            input_affine_lps, orientation.from_lps(hu).shape
         ),
-        prediction=Prediction(
-            arrays["probability"], arrays.get("boundary"), arrays.get("agreement")
-        ),
-        infection=arrays["infection"],
-        anatomy=Anatomy(
-            lungs=arrays["lungs"],
-            lobes=arrays.get("lobes"),
-            lobe_source=LobeSource(anatomy["lobe_source"]),
-            missing=tuple(Lobe[name] for name in anatomy["missing_lobes"]),
-            flags=tuple(anatomy["flags"]),
-            lobe_uncertainty_mm=anatomy["lobe_uncertainty_mm"],
-        ),
-        lesions=lesions_from_list(values["lesions"]),
-        quantification=quantification_from_dict(values["quantification"]),
-        run=run_from_dict(values["run"], values["timings_s"]),
-        warnings=tuple(values["warnings"]),
-        opacity=arrays.get("opacity"),
+        orientation=orientation,
+        input_affine_lps=input_affine_lps,
+        provenance=provenance_from_dict(values),
+        flags=tuple(values["flags"]),
     )

@@ -25,6 +25,7 @@ from CovidLesionSegLib.engine.review_values import (
     REJECTED,
     UNREVIEWED,
     Change,
+    LogEntry,
     ReviewContext,
     Snapshot,
 )
@@ -32,7 +33,7 @@ from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.export.segments import segment_definitions
 
 from .attributes import PREFIX
-from .review_tables import LogEntry, appendLog, fillLesionTable, lesionsFromTable, readLog
+from .review_tables import appendLog, fillLesionTable, lesionsFromTable, readLog
 from .run_nodes import contextOfRun, factsOfRun, nodeOfRun, setNodeOfRun
 from .segment_voxels import maskOfSegment, setMaskOfSegment
 from .segmentation_node import BINARY_LABELMAP, orientedLabelmap

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import vtk
 
 from CovidLesionSegLib.engine.result import Lesion, Lobe, Lung
+from CovidLesionSegLib.engine.review_values import LogEntry
 
 _NUMBERS = ("volume_ml", "diameter_mm", "mean_hu", "uncertainty", "agreement")
 _AXES = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
 _PLEURA = "pleural_distance_mm"
 _LOG_TEXTS = ("time_utc", "action", "lesions")
 _LOG_NUMBERS = ("added_voxels", "removed_voxels", "dice_to_computed")
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """One line of the audit log.
-
-    Attributes:
-        time_utc: ISO 8601, seconds.
-        action: For example ``"reject"`` or ``"edit"``.
-        lesions: Ids concerned, separated by blanks.
-        added_voxels, removed_voxels: What it did to the infection.
-        dice_to_computed: Dice coefficient of the infection after it and as computed.
-    """
-
-    time_utc: str
-    action: str
-    lesions: str
-    added_voxels: int
-    removed_voxels: int
-    dice_to_computed: float
 
 
 def fillLesionTable(node: Any, lesions: Sequence[Lesion]) -> None:

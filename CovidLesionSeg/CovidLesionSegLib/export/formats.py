@@ -1,0 +1,61 @@
+"""Every format a result can be exported in, by name: for the command line and the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from .job import ExportJob
+from .labelmaps import write_labelmaps
+from .seg_nrrd import seg_nrrd_support, write_segmentation
+
+NO_CT = "It needs the CT that was segmented."
+
+
+def _always(_job: ExportJob) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """One way to write a result.
+
+    Attributes:
+        title: For people, a few words.
+        suffix: End of the file name, with its dot.
+        write: Writes a job to a path that ends in `suffix`, each file at once or not at all;
+            returns what it wrote, the path itself first, others beside it with the same stem.
+        obstacle: Why this job can't be written so, in one or two sentences; None if it can.
+        needs_ct: Whether the voxels of the CT are needed.
+    """
+
+    title: str
+    suffix: str
+    write: Callable[[ExportJob, Path], Sequence[Path]]
+    obstacle: Callable[[ExportJob], str | None] = _always
+    needs_ct: bool = False
+
+    def unavailable(self, job: ExportJob) -> str | None:
+        """Return why this job can't be written so, for people; None if it can."""
+        if self.needs_ct and not job.has_ct:
+            return NO_CT
+        return self.obstacle(job)
+
+
+def _write_seg_nrrd(job: ExportJob, path: Path) -> list[Path]:
+    write_segmentation(path, job.result)
+    return [path]
+
+
+FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
+    {
+        "seg-nrrd": ExportFormat(
+            "Segmentation for 3D Slicer", ".seg.nrrd", _write_seg_nrrd, seg_nrrd_support
+        ),
+        "nifti": ExportFormat("Label maps as NIfTI with a legend", ".nii.gz", write_labelmaps),
+    }
+)
+"""The formats that need neither Slicer's classes nor Qt, in the order in which they are
+listed."""

@@ -1,0 +1,151 @@
+"""A result comes back from its folder as it was, or as a person has made it since."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from CovidLesionSegLib.commands.outputs import write_outputs
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.result_json import result_to_dict
+from CovidLesionSegLib.engine.volume import Provenance
+from CovidLesionSegLib.engine.writers import write_map
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.export.job import ExportJob
+from CovidLesionSegLib.export.result_folder import read_export_job
+from CovidLesionSegLib.export.review_files import write_lesions_csv
+from CovidLesionSegLib.export.seg_nrrd import write_segmentation
+from Testing.support.review_result import reviewable_result
+
+
+@pytest.fixture(scope="module")
+def result() -> SegmentationResult:
+    made = reviewable_result()
+    return replace(made, ct=replace(made.ct, provenance=Provenance("nifti", "chest")))
+
+
+@pytest.fixture(scope="module")
+def written(result: SegmentationResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a result; the scene is left out, it has tests of its own."""
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("CovidLesionSegLib.mrml.scene_file.scene_support", lambda: False)
+        write_outputs(result, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "out"))
+
+
+@pytest.fixture
+def ct_file(result: SegmentationResult, tmp_path: Path) -> Path:
+    return write_map(tmp_path / "other-name.nii.gz", result.ct.hu, result.ct)
+
+
+def _same(job: ExportJob, result: SegmentationResult) -> None:
+    for name, labels in result.layers.items():
+        np.testing.assert_array_equal(job.result.layers[name], labels)
+    np.testing.assert_array_equal(job.result.prediction.infection, result.prediction.infection)
+    read, written = (result_to_dict(one, {}) for one in (job.result, result))
+    for values in (read, written):
+        values.pop("timings_s")
+        values.pop("warnings")
+    assert read == written
+
+
+def test_without_the_ct_everything_but_its_voxels_comes_back(
+    folder: Path, result: SegmentationResult
+) -> None:
+    job = read_export_job(folder)
+    assert not job.has_ct
+    assert not job.edited_layers
+    _same(job, result)
+
+
+def test_with_the_ct_its_voxels_come_back_too(
+    folder: Path, ct_file: Path, result: SegmentationResult
+) -> None:
+    job = read_export_job(folder / "result.json", ct_file)
+    assert job.has_ct
+    assert job.result.ct.provenance.files == (str(ct_file),)
+    np.testing.assert_array_equal(job.result.ct.hu, result.ct.hu)
+    _same(job, result)
+
+
+def test_the_ct_is_found_under_its_recorded_name(folder: Path, ct_file: Path) -> None:
+    ct_file.rename(ct_file.with_name("chest.nii.gz"))
+    assert read_export_job(folder).has_ct
+
+
+def test_another_ct_is_refused(folder: Path, result: SegmentationResult, tmp_path: Path) -> None:
+    hu = result.ct.hu.copy()
+    hu[5, 5, 5] += 1
+    other = write_map(tmp_path / "other.nii.gz", hu, result.ct)
+    with pytest.raises(InputError) as caught:
+        read_export_job(folder, other)
+    assert caught.value.code == "ct-mismatch"
+
+
+def test_an_edited_segmentation_is_counted_again(
+    folder: Path, ct_file: Path, result: SegmentationResult
+) -> None:
+    infection = result.infection.copy()
+    infection[10:16, 20:30, 20:30] |= result.anatomy.lungs[10:16, 20:30, 20:30] > 0
+    assert not np.array_equal(infection, result.infection)
+    write_segmentation(folder / "segmentation.seg.nrrd", replace(result, infection=infection))
+    with pytest.raises(InputError) as caught:
+        read_export_job(folder)
+    assert caught.value.code == "ct-needed"
+
+    job = read_export_job(folder, ct_file)
+
+    assert job.edited_layers == {"infection"}
+    total = job.result.quantification.row("total")
+    expected = np.count_nonzero((infection > 0) & (result.anatomy.lungs > 0))
+    assert total.measures["infected_ml"].value == pytest.approx(
+        expected * result.ct.voxel_volume_ml
+    )
+    assert "edited" in total.flags
+    assert job.result.opacity is not None
+    np.testing.assert_array_equal(job.result.opacity > 0, infection > 0)
+    assert sum(lesion.volume_ml for lesion in job.result.lesions) == pytest.approx(
+        np.count_nonzero(infection) * result.ct.voxel_volume_ml
+    )
+
+
+def test_the_states_of_a_review_come_back(folder: Path, result: SegmentationResult) -> None:
+    first, *others = result.lesions
+    reviewed = (replace(first, state="accepted"), *(replace(x, state="rejected") for x in others))
+    write_lesions_csv(folder / "lesions.csv", reviewed)
+
+    job = read_export_job(folder)
+
+    assert job.review is not None
+    assert job.review.count("accepted") == 1
+    assert job.review.count("rejected") == len(others)
+    assert [lesion.id for lesion in job.result.lesions] == [first.id]
+    assert job.result.lesions[0].volume_ml == pytest.approx(first.volume_ml, rel=1e-5)
+
+
+@pytest.mark.parametrize("damage", ["none", "text", "schema", "probability", "segmentation"])
+def test_a_damaged_folder_is_said_plainly(folder: Path, damage: str) -> None:
+    path = folder / "result.json"
+    values = json.loads(path.read_text())
+    if damage == "none":
+        path.unlink()
+    elif damage == "text":
+        path.write_text("{")
+    elif damage == "schema":
+        path.write_text(json.dumps({**values, "schema": "something/else"}))
+    else:
+        (folder / values["files"][damage]).write_bytes(b"NRRD")
+    with pytest.raises(InputError) as caught:
+        read_export_job(folder)
+    assert caught.value.code in ("result-not-found", "result-unreadable", "segmentation-not-read")
