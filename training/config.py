@@ -13,7 +13,7 @@ from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.config import ModelConfig
 
-TASKS = ("infection", "lungs")
+TASKS = ("infection", "lungs", "severity", "relation")
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,75 @@ class OptimisationConfig:
 
 
 @dataclass(frozen=True)
+class SeverityConfig:
+    """Weak training of dRAM from one severity score per lobe.
+
+    Attributes:
+        size_zyx: Every lobe is resized to this grid; multiples of 8, at least 16.
+        window_hu: Lower and upper end of the linear window.
+        margin_mm: Border around the lobe's bounding box.
+        regression_weight: Weight of the interval regression.
+        pseudo_weight: Weight of the pseudo labels, which train the attention.
+        pseudo_ramp_steps: Steps over which that weight grows; before the dense map means
+            anything, so do its pseudo labels not.
+        crf_weight: Weight of the dense CRF on the dense map, the regulariser of the paper's
+            version 1; 0 leaves it out, as version 2 does.
+        offset_hu: Standard deviation of a shift of all HU.
+        noise_hu: Largest standard deviation of added noise.
+    """
+
+    size_zyx: tuple[int, int, int] = (80, 80, 80)
+    window_hu: tuple[float, float] = (-1000.0, -300.0)
+    margin_mm: float = 5.0
+    regression_weight: float = 2.0
+    pseudo_weight: float = 1.0
+    pseudo_ramp_steps: int = 200
+    crf_weight: float = 0.0
+    offset_hu: float = 15.0
+    noise_hu: float = 25.0
+
+
+RELATIONS = ("none", "sample", "voxel")
+
+
+@dataclass(frozen=True)
+class RelationConfig:
+    """Collaborative training with lesions of other sources.
+
+    Attributes:
+        general_sources: Folders of the data directory whose lesions teach the general
+            encoder; ``data.sources`` are the target.
+        general_steps: Steps at the start of the run that train the general stream alone.
+        relation: ``"sample"`` or ``"voxel"`` relations, or ``"none"``.
+        weight: Weight of the relation loss at the end of its ramp.
+        ramp_steps: Length of the ramp, counted from the end of the general steps.
+    """
+
+    general_sources: tuple[str, ...] = ()
+    general_steps: int = 0
+    relation: str = "sample"
+    weight: float = 0.5
+    ramp_steps: int = 100
+
+    def __post_init__(self) -> None:
+        if self.relation not in RELATIONS:
+            raise _invalid(f"the relation {self.relation!r} is none of {', '.join(RELATIONS)}")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One run: task, network, preprocessing, data, augmentation and optimisation.
 
     Attributes:
         name: Identifier of the model in the catalogue.
-        task: ``"infection"`` or ``"lungs"``.
+        task: ``"infection"`` or ``"lungs"`` on slices, ``"severity"`` for dRAM,
+            ``"relation"`` for collaborative training.
         model: The network.
         recipe: The preprocessing that the weights will be shipped with.
         card: What people must know, for the catalogue: ``licence``, ``training_data``,
             ``citation``, ``intended_use`` and ``not_for``.
+        severity: Only for the task of this name.
+        relation: Only for the task of this name.
     """
 
     name: str
@@ -134,10 +193,15 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     card: Mapping[str, str] = field(default_factory=dict)
+    severity: SeverityConfig | None = None
+    relation: RelationConfig | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise _invalid(f"the task {self.task!r} is none of {', '.join(TASKS)}")
+        for name in ("severity", "relation"):
+            if (getattr(self, name) is not None) != (self.task == name):
+                raise _invalid(f"the section {name!r} and the task of this name go together")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
@@ -160,10 +224,13 @@ class TrainingConfig:
             augmentation=_section(AugmentationConfig, values.get("augmentation", {})),
             optimisation=_section(OptimisationConfig, values.get("optimisation", {})),
             card=dict(values.get("card", {})),
+            severity=_optional(SeverityConfig, values.get("severity")),
+            relation=_optional(RelationConfig, values.get("relation")),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, every default written out."""
+        extra = {"severity": self.severity, "relation": self.relation}
         return {
             "name": self.name,
             "task": self.task,
@@ -173,10 +240,12 @@ class TrainingConfig:
             "augmentation": _plain(self.augmentation),
             "optimisation": _plain(self.optimisation),
             "card": dict(self.card),
+            **{name: _plain(section) for name, section in extra.items() if section is not None},
         }
 
 
-Section = TypeVar("Section", DataConfig, AugmentationConfig, OptimisationConfig)
+AnySection = DataConfig | AugmentationConfig | OptimisationConfig | SeverityConfig | RelationConfig
+Section = TypeVar("Section", bound=AnySection)
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -202,7 +271,11 @@ def _section(kind: type[Section], values: Mapping[str, Any]) -> Section:
     return kind(**frozen)
 
 
-def _plain(section: DataConfig | AugmentationConfig | OptimisationConfig) -> dict[str, Any]:
+def _optional(kind: type[Section], values: Mapping[str, Any] | None) -> Section | None:
+    return None if values is None else _section(kind, values)
+
+
+def _plain(section: AnySection) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(section)))
     return values
 

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.version import __version__
 
 from .config import TrainingConfig, load_config
-from .data.store import StoredCase
 from .splits import Split
 
 _PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "lightning-fabric", "monai")
@@ -46,12 +45,18 @@ class RunFolder:
         self,
         config: TrainingConfig,
         split: Split,
-        cases: Sequence[StoredCase],
+        digests: Mapping[str, str],
         weights: Path | None = None,
     ) -> None:
         """Write config and provenance of a new run, or check that a run is being continued.
 
         Only the number of steps and logging intervals may differ between the parts of one run.
+
+        Args:
+            config: The run.
+            split: Cases to train on and to validate on.
+            digests: SHA-256 of the files of every case, by case.
+            weights: A model to continue from.
 
         Raises:
             InputError: ``training-run-differs``.
@@ -72,7 +77,7 @@ class RunFolder:
             "training": list(split.training),
             "validation": list(split.validation),
             "initial_weights_sha256": None if weights is None else sha256_of(weights),
-            "data_sha256": {case.key: case.digest for case in cases},
+            "data_sha256": dict(digests),
         }
         (self.path / "provenance.json").write_text(
             json.dumps(provenance, indent=1) + "\n", encoding="utf-8"

@@ -23,12 +23,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from CovidLesionSegLib.errors import CovidLesionSegError
 
 from .config import TrainingConfig, load_config
-from .data.store import open_store
+from .lessons import open_curriculum
 from .loop import Trainer
 from .run_folder import RunFolder
-from .slices import SliceLesson
 from .splits import split_of
-from .tasks import create_task
 
 _LOG = logging.getLogger("training")
 
@@ -57,20 +55,16 @@ def train(
         Whether the run is complete.
     """
     split = split_of(config.data)
-    keys = (*split.training, *split.validation)
-    cases = open_store(data_dir, config.data.sources, config.recipe, cache_dir, keys)
-    training = [case for case in cases if case.key in split.training]
-    validation = [case for case in cases if case.key in split.validation]
-    run = RunFolder(out)
-    run.open(config, split, cases, weights)
     fabric = Fabric(
         accelerator=devices,
         precision=config.optimisation.precision,  # type: ignore[arg-type]
         loggers=TensorBoardLogger(out, name="tensorboard", version=""),
     )
     fabric.launch()
-    lesson = SliceLesson(config, create_task(config), training, validation, fabric.global_rank)
-    trainer = Trainer(config, lesson, run, fabric, weights=weights)
+    curriculum = open_curriculum(config, split, data_dir, cache_dir, fabric.global_rank)
+    run = RunFolder(out)
+    run.open(config, split, curriculum.digests, weights)
+    trainer = Trainer(config, curriculum.lesson, run, fabric, weights=weights)
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())

@@ -80,7 +80,7 @@ def tiny_config(task: str, family: str, recipe: SliceRecipe, steps: int = 4) -> 
 def tiny_trainer(config: TrainingConfig, cases: list[StoredCase], out: Path) -> Trainer:
     """A trainer on two of three cases, validated on the third, from random weights."""
     run = RunFolder(out)
-    run.open(config, _SPLIT, cases)
+    run.open(config, _SPLIT, {case.key: case.digest for case in cases})
     fabric = Fabric(accelerator="cpu")
     lesson = SliceLesson(config, create_task(config), cases[:2], cases[2:])
     return Trainer(config, lesson, run, fabric, pretrained=False)

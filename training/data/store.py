@@ -65,6 +65,14 @@ def open_store(
     Raises:
         InputError: Inconsistent data, or ``training-case-unknown``.
     """
+    wanted = wanted_volumes(data_dir, sources, keys)
+    return [_open_case(files, recipe, cache_dir) for files in wanted]
+
+
+def wanted_volumes(
+    data_dir: Path, sources: Sequence[str], keys: Sequence[str] | None = None
+) -> list[VolumeFiles]:
+    """Return the files of some cases, all by default; the errors are those of `open_store`."""
     found = {files.key: files for source in sources for files in find_volumes(data_dir / source)}
     wanted = sorted(found) if keys is None else list(keys)
     missing = sorted(set(wanted) - set(found))
@@ -74,7 +82,7 @@ def open_store(
             f"The data holds no case named {', '.join(missing)}.",
             "Check the split file and the list of sources.",
         )
-    return [_open_case(found[key], recipe, cache_dir) for key in wanted]
+    return [found[key] for key in wanted]
 
 
 def _grid_digest(recipe: SliceRecipe, source_digest: str) -> str:

@@ -1,0 +1,92 @@
+"""From a config and the data folder to what a run learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from CovidLesionSegLib.errors import InputError
+
+from .config import TrainingConfig
+from .data.lobes import LobeCase, engine_lungs, open_lobes
+from .data.store import StoredCase, open_store, wanted_volumes
+from .loop import Lesson
+from .relation import RelationLesson
+from .severity import SeverityLesson
+from .slices import SliceLesson
+from .splits import Split
+from .tasks import create_task
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """A lesson and where it comes from.
+
+    Attributes:
+        lesson: What the trainer asks for losses and scores.
+        digests: SHA-256 of the files of every case, by case.
+    """
+
+    lesson: Lesson
+    digests: dict[str, str]
+
+
+def open_curriculum(
+    config: TrainingConfig, split: Split, data_dir: Path, cache_dir: Path, rank: int = 0
+) -> Curriculum:
+    """Open the cases of a run and make its lesson.
+
+    Args:
+        config: The run.
+        split: Cases to train on and to validate on.
+        data_dir: Folder with one folder per source.
+        cache_dir: Folder of the prepared cases.
+        rank: Process number in distributed training.
+
+    Raises:
+        InputError: Inconsistent data, or ``training-case-unknown``.
+    """
+    keys = (*split.training, *split.validation)
+    if config.task == "severity":
+        lobes = open_severity(config, data_dir, cache_dir, keys)
+        taught, watched = (
+            [case for case in lobes if case.key in wanted]
+            for wanted in (split.training, split.validation)
+        )
+        return Curriculum(SeverityLesson(config, taught, watched, rank), _digests(lobes))
+    cases = open_store(data_dir, config.data.sources, config.recipe, cache_dir, keys)
+    training = [case for case in cases if case.key in split.training]
+    validation = [case for case in cases if case.key in split.validation]
+    if config.relation is None:
+        task = create_task(config)
+        return Curriculum(SliceLesson(config, task, training, validation, rank), _digests(cases))
+    sources = config.relation.general_sources
+    general = open_store(data_dir, sources, config.recipe, cache_dir) if sources else []
+    _require_apart(general, split)
+    lesson = RelationLesson(config, training, general, validation, rank)
+    return Curriculum(lesson, _digests([*cases, *general]))
+
+
+def open_severity(
+    config: TrainingConfig, data_dir: Path, cache_dir: Path, keys: tuple[str, ...]
+) -> list[LobeCase]:
+    """Open the lobes of some cases of a run of the task ``"severity"``."""
+    files = wanted_volumes(data_dir, config.data.sources, keys)
+    if config.severity is None:
+        raise TypeError("not a run of the task 'severity'")
+    return open_lobes(files, config.severity, cache_dir, engine_lungs)
+
+
+def _digests(cases: list[StoredCase] | list[LobeCase]) -> dict[str, str]:
+    return {case.key: case.digest for case in cases}
+
+
+def _require_apart(general: list[StoredCase], split: Split) -> None:
+    """No validation case of the target may teach the general encoder."""
+    shared = sorted({case.key for case in general} & set(split.validation))
+    if shared:
+        raise InputError(
+            "training-case-shared",
+            f"The general sources hold validation cases: {', '.join(shared)}.",
+            "Choose other sources, or another split.",
+        )
