@@ -74,7 +74,8 @@ def evaluate(
         task: ``"volumes"`` (lesions) or ``"lungs"``.
         files: The cases.
         store: Where the models are.
-        model_id: Infection model; not used for lungs.
+        model_id: Infection model, or several as `open_infection_model` takes them; not used
+            for lungs.
         device: Torch device.
 
     Returns:
@@ -86,7 +87,7 @@ def evaluate(
     model = None
     if task == "volumes":
         model = open_infection_model(model_id, None, device, store)
-        digests[model.id] = model.sha256
+        digests.update(model.weights_sha256)
     for entry in files:
         volume = load_volume(entry)
         cases[entry.key] = (

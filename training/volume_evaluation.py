@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.inference import SliceModel, predict_infection, predict_lungs
+from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
 from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.postprocess import infection_mask
 from CovidLesionSegLib.engine.progress import Reporter
+from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
 
 from .data.lung_labels import split_sides
 from .data.volumes import NOT_LABELLED, LabelledVolume
@@ -26,7 +27,9 @@ _LEAST_DISEASE_ML = 1.0
 Scores = dict[str, dict[str, float]]
 
 
-def infection_scores(volume: LabelledVolume, model: SliceModel, lung_model: SliceModel) -> Scores:
+def infection_scores(
+    volume: LabelledVolume, model: InfectionModel, lung_model: SliceModel
+) -> Scores:
     """Score an infection model on one case.
 
     Returns:

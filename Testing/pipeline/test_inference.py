@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from CovidLesionSegLib.engine.inference import SliceModel, predict_infection, predict_lungs
+from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
 from CovidLesionSegLib.engine.progress import Reporter
+from CovidLesionSegLib.engine.slice_batches import run_batches
+from CovidLesionSegLib.engine.slice_model import SliceModel
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.engine.windowing import SliceRecipe, slice_stack
 from CovidLesionSegLib.errors import CancelledError, CovidLesionSegError
@@ -124,6 +126,26 @@ def test_cancel_stops_between_batches() -> None:
     with pytest.raises(CancelledError):
         predict_infection(ct, np.ones(ct.shape_zyx, np.uint8), make_model(module), reporter)
     assert len(module.batches) == 2
+
+
+def test_overlapped_and_plain_execution_give_the_same() -> None:
+    ct = make_ct((21, 61, 75))
+    lungs = np.ones(ct.shape_zyx, np.uint8)
+    model = make_model(Echo(channel=2))
+    plain = predict_infection(ct, lungs, model, Reporter(), overlapped=False)
+    overlapped = predict_infection(ct, lungs, model, Reporter())
+    assert np.array_equal(plain.infection, overlapped.infection)
+    assert plain.boundary is not None
+    assert overlapped.boundary is not None
+    assert np.array_equal(plain.boundary, overlapped.boundary)
+
+
+def test_a_fault_while_handling_results_ends_the_run() -> None:
+    def fail(_part: slice, _result: int) -> None:
+        raise ValueError("the disk is on fire")
+
+    with pytest.raises(ValueError, match="on fire"):
+        run_batches(40, "cpu", lambda part: part.stop, fail, Reporter())
 
 
 def test_progress_rises() -> None:

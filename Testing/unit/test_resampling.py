@@ -5,43 +5,50 @@ import pytest
 from scipy import ndimage
 
 from CovidLesionSegLib.engine.resampling import (
+    Taps,
     Window,
-    bilinear_weights,
+    bilinear_taps,
     bounding_window,
     grid_window,
 )
 
 
+def along(values: np.ndarray, taps: Taps) -> np.ndarray:
+    """Interpolate along one axis, as the definition of the taps says."""
+    return values[taps.lower] * (1 - taps.upper_weight) + values[taps.upper] * taps.upper_weight
+
+
 @pytest.mark.parametrize(("target", "source"), [(512, 308), (100, 100), (64, 190), (7, 3), (5, 1)])
-def test_weights_of_the_whole_axis_are_an_edge_aligned_bilinear_resize(
+def test_taps_of_the_whole_axis_are_an_edge_aligned_bilinear_resize(
     target: int, source: int
 ) -> None:
     values = np.random.default_rng(0).random(source)
     centres = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     expected = np.interp(centres, np.arange(source), values)
-    weights = bilinear_weights((0, target), (0, source), target, source)
-    assert weights @ values == pytest.approx(expected, abs=1e-5)
+    found = along(values, bilinear_taps((0, target), (0, source), target, source))
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_window_gives_the_same_values_as_the_whole_axis() -> None:
     values = np.random.default_rng(1).random(300)
-    whole = bilinear_weights((0, 512), (0, 300), 512, 300) @ values
+    whole = along(values, bilinear_taps((0, 512), (0, 300), 512, 300))
     # Target 200..260 needs source 117..153: the window holds a margin around that.
-    part = bilinear_weights((200, 260), (110, 160), 512, 300) @ values[110:160]
+    part = along(values[110:160], bilinear_taps((200, 260), (110, 160), 512, 300))
     assert part == pytest.approx(whole[200:260], abs=1e-5)
 
 
-def test_rows_sum_to_one_also_beyond_the_source_window() -> None:
-    weights = bilinear_weights((0, 50), (10, 20), 50, 25)
-    assert weights.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-6)
-    assert weights.min() >= 0
+def test_weights_stay_between_0_and_1_also_beyond_the_source_window() -> None:
+    taps = bilinear_taps((0, 50), (10, 20), 50, 25)
+    assert taps.upper_weight.min() >= 0
+    assert taps.upper_weight.max() <= 1
+    assert taps.lower.min() == 0
+    assert taps.upper.max() == 9
 
 
-def test_weights_agree_with_scipy_zoom_of_an_affine_image() -> None:
+def test_taps_agree_with_scipy_zoom_of_an_affine_image() -> None:
     ramp = np.arange(20, dtype=float)
-    weights = bilinear_weights((0, 40), (0, 20), 40, 20)
     expected = ndimage.zoom(ramp, 2, order=1, grid_mode=True, mode="nearest")
-    assert weights @ ramp == pytest.approx(expected, abs=1e-4)
+    assert along(ramp, bilinear_taps((0, 40), (0, 20), 40, 20)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_bounding_window_is_tight() -> None:

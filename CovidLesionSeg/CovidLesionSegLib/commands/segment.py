@@ -29,7 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command which segments has."""
-    parser.add_argument("--model", help="id of a model (see: covid-lesion-seg models list)")
+    parser.add_argument(
+        "--model",
+        help="id of a model (see: covid-lesion-seg models list), several joined by '+', "
+        "or 'consensus' for all installed ones together",
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="use this weight file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps")
     parser.add_argument("--lobes", type=Path, metavar="FILE", help="label map with the lobes")

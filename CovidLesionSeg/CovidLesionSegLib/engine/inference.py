@@ -2,181 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.errors import CovidLesionSegError
-
+from .blending import Blend
 from .progress import Reporter
-from .resampling import Window, bilinear_weights, bounding_window, grid_window
+from .resampling import BilinearMap, Window, bilinear_taps, bounding_window, grid_window
 from .result import Prediction
+from .slice_batches import run_batches
+from .slice_model import InfectionModel, SliceModel
 from .volume import CtVolume
 from .windowing import SliceRecipe, neighbour_indices, normalise, slice_stack
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 _MARGIN_MM = 20.0
 """Context around the lungs, so that the chest wall is in the picture."""
-
-_BATCH_SLICES = {"cpu": 4, "cuda": 64, "mps": 16}
-"""First try; halved when memory runs out. More than a few slices do not help a CPU."""
 
 _LUNG_STEP_MM = 3.0
 """Distance of the slices the lung network sees; between them its map is interpolated."""
 
 
 @dataclass(frozen=True, eq=False)
-class SliceModel:
-    """A 2D network ready to run.
+class _View:
+    """Slices of a CT as the networks of one recipe see them.
 
     Attributes:
-        id: Catalogue id.
-        module: Network in evaluation mode, returning a `ModelOutput` of logits.
-        recipe: Its preprocessing.
-        device: Where it runs.
-        temperature: Logits are divided by it.
-        threshold: Calibrated probability threshold.
-        sha256: Digest of the weight file.
+        recipe: The recipe.
+        stack: uint8 ``(slices, height, width)`` on the networks' device.
+        context: Distance of the neighbouring channels in slices.
     """
 
-    id: str
-    module: torch.nn.Module
     recipe: SliceRecipe
-    device: str
-    temperature: float
-    threshold: float
-    sha256: str
+    stack: Tensor
+    context: int
 
+    @classmethod
+    def of(cls, stack: NDArray[np.uint8], window: Window, context: int, model: SliceModel) -> _View:
+        """Crop a stack to a window; what of it lies beyond the stack is air (0)."""
+        import torch
 
-Maps = list[NDArray[np.float32]]
-"""Probability maps ``(n, classes, height, width)``, one array per output of a network."""
+        padded = torch.from_numpy(_padded_crop(stack, window)).to(model.device)
+        return cls(model.recipe, padded, context)
+
+    def batch(self, indices: NDArray[np.intp]) -> Tensor:
+        """Return normalised input ``(n, 3, height, width)`` for the slices with these indices."""
+        import torch
+
+        chosen = neighbour_indices(self.stack.shape[0], indices, self.context)
+        batch = normalise(self.stack[torch.from_numpy(chosen)], self.recipe)
+        return batch.contiguous(memory_format=torch.channels_last)
 
 
 def _padded_crop(stack: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
-    """Crop the last two axes; what lies beyond the grid is air (0)."""
     height, width = stack.shape[-2:]
     inside = stack[..., window.y0 : min(window.y1, height), window.x0 : min(window.x1, width)]
-    missing_y, missing_x = window.y1 - height, window.x1 - width
-    if missing_y <= 0 and missing_x <= 0:
-        return inside
-    pad = [(0, 0)] * (stack.ndim - 2) + [(0, max(missing_y, 0)), (0, max(missing_x, 0))]
-    return np.pad(inside, pad)
+    missing = [(0, max(window.y1 - height, 0)), (0, max(window.x1 - width, 0))]
+    if not any(after for _, after in missing):
+        return np.ascontiguousarray(inside)
+    return np.pad(inside, [(0, 0), *missing])
 
 
-def run_slices(
-    model: SliceModel,
-    stack: NDArray[np.uint8],
-    indices: NDArray[np.intp],
-    context_slices: int,
-    head: Callable[[torch.nn.Module, torch.Tensor, float], Sequence[torch.Tensor]],
-    reporter: Reporter,
-) -> Maps:
-    """Run a network over chosen slices of a stack.
+@dataclass(frozen=True, eq=False)
+class _LesionView:
+    """Where networks of one recipe look for infection, and the way back to the CT's grid."""
 
-    Args:
-        model: The network.
-        stack: uint8 ``[z, height, width]``, both a multiple of the recipe's.
-        indices: Slices to run.
-        context_slices: Distance of the neighbouring channels.
-        head: Turns a normalised batch into the probability maps to keep.
-        reporter: Progress and cancel.
+    models: tuple[SliceModel, ...]
+    view: _View
+    first: int
+    to_ct: BilinearMap
 
-    Raises:
-        CovidLesionSegError: ``out-of-memory`` when not even one slice fits.
-    """
-    import torch
-
-    batch_size = _BATCH_SLICES.get(model.device.split(":")[0], 4)
-    chunks: list[Maps] = []
-    start = 0
-    while start < len(indices):
-        chosen = neighbour_indices(
-            stack.shape[0], indices[start : start + batch_size], context_slices
+    @classmethod
+    def of(
+        cls, models: Sequence[SliceModel], ct: CtVolume, z_range: slice, window: Window
+    ) -> _LesionView:
+        """Prepare the slices ``z_range`` of a CT, cropped to a window and a margin around it."""
+        recipe, spacing, size_yx = models[0].recipe, ct.spacing_mm_zyx, ct.shape_zyx[1:]
+        context = recipe.context_slices(spacing[0])
+        # The neighbours of the first and the last slice are needed as well.
+        first = max(z_range.start - context, 0)
+        last = min(z_range.stop + context, ct.shape_zyx[0])
+        stack = slice_stack(ct.hu[first:last], spacing, recipe)
+        grid_yx = (stack.shape[1], stack.shape[2])
+        margin = round(_MARGIN_MM / recipe.pixel_mm)
+        crop = grid_window(window, size_yx, grid_yx, margin, recipe.size_multiple)
+        rows = bilinear_taps((window.y0, window.y1), (crop.y0, crop.y1), size_yx[0], grid_yx[0])
+        columns = bilinear_taps((window.x0, window.x1), (crop.x0, crop.x1), size_yx[1], grid_yx[1])
+        return cls(
+            tuple(models),
+            _View.of(stack, crop, context, models[0]),
+            z_range.start - first,
+            BilinearMap(rows, columns, models[0].device),
         )
-        try:
-            with torch.inference_mode():
-                batch = normalise(torch.from_numpy(stack[chosen]).to(model.device), model.recipe)
-                batch = batch.contiguous(memory_format=torch.channels_last)
-                outputs = head(model.module, batch, model.temperature)
-                chunks.append([output.float().cpu().numpy() for output in outputs])
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            if batch_size == 1:
-                raise CovidLesionSegError(
-                    "out-of-memory",
-                    f"There is not enough memory on {model.device} for a single slice.",
-                    "Close other programs, or choose the device 'cpu'.",
-                ) from error
-            batch_size = max(batch_size // 2, 1)
-            continue
-        start += len(chosen)
-        reporter.advance(start, len(indices))
-    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
-
-def _sigmoid_head(
-    module: torch.nn.Module, batch: torch.Tensor, temperature: float
-) -> list[torch.Tensor]:
-    output = module(batch)
-    maps = [(output.infection / temperature).sigmoid()]
-    if output.boundary is not None:
-        maps.append(output.boundary.sigmoid())
-    return maps
-
-
-def _softmax_head(
-    module: torch.nn.Module, batch: torch.Tensor, temperature: float
-) -> list[torch.Tensor]:
-    return [(module(batch).infection / temperature).softmax(dim=1)[:, 1:]]
+    def add_to(self, blend: Blend, part: slice) -> None:
+        """Join the answers of the networks for some of the slices, on the CT's grid."""
+        batch = self.view.batch(np.arange(self.first + part.start, self.first + part.stop))
+        for model in self.models:
+            output = model.module(batch)
+            infection = (output.infection[:, 0] / model.temperature).sigmoid()
+            boundary = None if output.boundary is None else output.boundary[:, 0].sigmoid()
+            blend.add(
+                self.to_ct(infection.float()),
+                None if boundary is None else self.to_ct(boundary.float()),
+            )
 
 
 def predict_infection(
     ct: CtVolume,
     lungs: NDArray[np.uint8],
-    model: SliceModel,
+    model: InfectionModel,
     reporter: Reporter,
+    *,
+    overlapped: bool = True,
 ) -> Prediction:
-    """Predict infection and boundary of a CT with one network.
+    """Predict infection and boundary of a CT with one network or a consensus.
+
+    Networks of equal recipes share one preprocessed stack of slices, and the answers are
+    joined batch by batch: memory grows with the CT, not with the number of networks.
 
     Args:
         ct: The CT.
         lungs: uint8 ``[z, y, x]``, non-zero in the lungs; the search is limited to them.
-        model: The network.
+        model: The network or the consensus.
         reporter: Progress and cancel.
+        overlapped: False does one thing after the other; the result is the same.
 
     Returns:
-        Probabilities on the CT's grid, 0 outside the lungs.
+        Maps on the CT's grid; outside the lungs the probabilities are 0 and the agreement of
+        a consensus 1.
     """
-    infection = np.zeros(ct.shape_zyx, dtype=np.float16)
+    volumes = {"infection": np.zeros(ct.shape_zyx, dtype=np.float16)}
+    if len(model.members) > 1:
+        volumes["agreement"] = np.ones(ct.shape_zyx, dtype=np.float16)
     found = bounding_window(lungs > 0)
     if found is None:
-        return Prediction(infection)
+        return Prediction(**volumes)
     z_range, window = found
-    recipe, spacing = model.recipe, ct.spacing_mm_zyx
-    context = recipe.context_slices(spacing[0])
-    # The neighbours of the first and the last slice with lung are needed as well.
-    first = max(z_range.start - context, 0)
-    last = min(z_range.stop + context, ct.shape_zyx[0])
-    stack = slice_stack(ct.hu[first:last], spacing, recipe)
-    size_yx, grid_yx = ct.shape_zyx[1:], (stack.shape[1], stack.shape[2])
-    margin = round(_MARGIN_MM / recipe.pixel_mm)
-    crop = grid_window(window, size_yx, grid_yx, margin, recipe.size_multiple)
-    indices = np.arange(z_range.start - first, z_range.stop - first)
-    maps = run_slices(model, _padded_crop(stack, crop), indices, context, _sigmoid_head, reporter)
+    by_recipe: dict[SliceRecipe, list[SliceModel]] = {}
+    for member in model.members:
+        by_recipe.setdefault(member.recipe, []).append(member)
+    views = [_LesionView.of(models, ct, z_range, window) for models in by_recipe.values()]
 
-    rows = bilinear_weights((window.y0, window.y1), (crop.y0, crop.y1), size_yx[0], grid_yx[0])
-    columns = bilinear_weights((window.x0, window.x1), (crop.x0, crop.x1), size_yx[1], grid_yx[1])
-    volumes = [infection] + [np.zeros_like(infection) for _ in maps[1:]]
-    for volume, values in zip(volumes, maps, strict=True):
-        for number, z in enumerate(range(z_range.start, z_range.stop)):
-            inside = lungs[z][window.slices] > 0
-            on_grid = rows @ values[number, 0] @ columns.T
-            volume[z][window.slices] = np.where(inside, on_grid, 0.0)
-    return Prediction(*volumes)
+    def compute(part: slice) -> dict[str, Tensor]:
+        blend = Blend()
+        for view in views:
+            view.add_to(blend, part)
+        return {name: values.half().cpu() for name, values in blend.maps().items()}
+
+    def consume(part: slice, maps: dict[str, Tensor]) -> None:
+        where = (slice(z_range.start + part.start, z_range.start + part.stop), *window.slices)
+        inside = lungs[where] > 0
+        for name, values in maps.items():
+            if name not in volumes:
+                volumes[name] = np.zeros(ct.shape_zyx, dtype=np.float16)
+            np.copyto(volumes[name][where], values.numpy(), where=inside)
+
+    count = z_range.stop - z_range.start
+    run_batches(count, model.device, compute, consume, reporter, overlapped=overlapped)
+    return Prediction(**volumes)
 
 
 def predict_lungs(ct: CtVolume, model: SliceModel, reporter: Reporter) -> NDArray[np.uint8]:
@@ -189,28 +178,57 @@ def predict_lungs(ct: CtVolume, model: SliceModel, reporter: Reporter) -> NDArra
         uint8 ``[z, y, x]`` with the labels of `Lung`; to be refined by the CT itself.
     """
     recipe, spacing = model.recipe, ct.spacing_mm_zyx
-    depth, height, width = ct.shape_zyx
+    depth = ct.shape_zyx[0]
     stack = slice_stack(ct.hu, spacing, recipe)
     grid_yx = (stack.shape[1], stack.shape[2])
     padded = recipe.padded_size(grid_yx)
     step = max(1, round(_LUNG_STEP_MM / spacing[0]))
     indices = np.unique(np.append(np.arange(0, depth, step), depth - 1))
-    everything = _padded_crop(stack, Window(0, padded[0], 0, padded[1]))
     context = recipe.context_slices(spacing[0])
-    (maps,) = run_slices(model, everything, indices, context, _softmax_head, reporter)
-    maps = maps[:, :, : grid_yx[0], : grid_yx[1]]
+    view = _View.of(stack, Window(0, padded[0], 0, padded[1]), context, model)
+    maps = np.empty((len(indices), 2, *grid_yx), dtype=np.float16)
 
-    rows = bilinear_weights((0, height), (0, grid_yx[0]), height, grid_yx[0])
-    columns = bilinear_weights((0, width), (0, grid_yx[1]), width, grid_yx[1])
-    labels = np.zeros(ct.shape_zyx, dtype=np.uint8)
+    def compute(part: slice) -> Tensor:
+        logits: Tensor = model.module(view.batch(indices[part])).infection / model.temperature
+        sides = logits.softmax(dim=1)[:, 1:, : grid_yx[0], : grid_yx[1]]
+        return sides.half().cpu()
+
+    def consume(part: slice, sides: Tensor) -> None:
+        maps[part] = sides.numpy()
+
+    run_batches(len(indices), model.device, compute, consume, reporter)
+    return _interpolated_labels(maps, indices, ct.shape_zyx)
+
+
+def _interpolated_labels(
+    maps: NDArray[np.float16], indices: NDArray[np.intp], shape_zyx: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """Return the most probable label of every voxel between slices that were looked at.
+
+    Args:
+        maps: ``(n, 2, height, width)``, probability of the right and the left lung.
+        indices: The slices they belong to, rising; the first and the last of the CT too.
+        shape_zyx: Size of the CT.
+    """
+    import torch
+
+    depth, height, width = shape_zyx
+    grid_yx = maps.shape[-2:]
+    to_ct = BilinearMap(
+        bilinear_taps((0, height), (0, grid_yx[0]), height, grid_yx[0]),
+        bilinear_taps((0, width), (0, grid_yx[1]), width, grid_yx[1]),
+    )
+    sides = torch.from_numpy(maps)
+    labels = np.zeros(shape_zyx, dtype=np.uint8)
     upper = np.clip(np.searchsorted(indices, np.arange(depth), side="right"), 1, len(indices) - 1)
     for z in range(depth):
         below, above = indices[upper[z] - 1], indices[upper[z]]
         weight = (z - below) / (above - below)
-        blend = maps[upper[z] - 1] * (1.0 - weight) + maps[upper[z]] * weight
-        if blend.max() < 1.0 / 3.0:  # three classes: nothing can win here
+        blend = torch.lerp(sides[upper[z] - 1].float(), sides[upper[z]].float(), weight)
+        if float(blend.max()) < 1.0 / 3.0:  # three classes: nothing can win here
             continue
-        right, left = (rows @ side @ columns.T for side in blend)
+        right, left = to_ct(blend)
         other = 1.0 - right - left
-        labels[z] = np.where(right >= left, 1, 2) * (np.maximum(right, left) > other)
+        winner = (2 - (right >= left).byte()) * (torch.maximum(right, left) > other)
+        labels[z] = winner.numpy()
     return labels

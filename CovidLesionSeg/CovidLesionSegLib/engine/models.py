@@ -10,7 +10,7 @@ from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 from CovidLesionSegLib.weights.loading import load_model, load_weights_file
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
-from .inference import SliceModel
+from .slice_model import Consensus, InfectionModel, SliceModel
 from .windowing import SliceRecipe
 
 if TYPE_CHECKING:
@@ -18,39 +18,104 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "inf-net-lite"
 LUNG_MODEL = "lung-unet-lite"
+CONSENSUS = "consensus"
+"""Stands for all installed models for infection in volumes together."""
+
+_JOIN = "+"
 
 
 def open_infection_model(
-    model_id: str, weights: Path | None, device: str, store: WeightsStore | None = None
-) -> SliceModel:
-    """Open the network that finds the infection.
+    model: str, weights: Path | None, device: str, store: WeightsStore | None = None
+) -> InfectionModel:
+    """Open the network, or the networks, that find the infection.
 
     Args:
-        model_id: Id in the catalogue; not used with ``weights``.
+        model: Id in the catalogue, several joined by ``+``, or `CONSENSUS` for all networks
+            that `consensus_members` returns; not used with ``weights``.
         weights: A self-describing weight file to use instead.
         device: Torch device.
         store: Where to look; the default is the user's.
 
     Raises:
-        InputError: ``model-unknown`` or ``model-wrong-task``.
-        CovidLesionSegError: The weight file is missing or damaged.
+        InputError: ``model-unknown``, ``model-wrong-task``, ``consensus-too-small``,
+            ``consensus-repeats`` or ``consensus-with-weights``.
+        CovidLesionSegError: A weight file is missing or damaged.
     """
-    return _open(model_id, weights, device, "infection", store)
+    if weights is not None:
+        if is_consensus(model):
+            raise InputError(
+                "consensus-with-weights",
+                f"One weight file can't stand for the models of {model!r}.",
+                "Leave out the file, or choose a single model.",
+            )
+        return _open_file(weights, device, "infection")
+    store = store or default_store()
+    ids = consensus_members(store) if model == CONSENSUS else _named(model)
+    members = tuple(_open(member, device, "infection", store) for member in ids)
+    return members[0] if len(members) == 1 else Consensus(model, members)
+
+
+def _named(model: str) -> tuple[str, ...]:
+    ids = tuple(model.split(_JOIN))
+    repeated = sorted({member for member in ids if ids.count(member) > 1})
+    if repeated:
+        raise InputError(
+            "consensus-repeats",
+            f"The model {repeated[0]!r} is named more than once in {model!r}.",
+            "Name every model of a consensus once.",
+        )
+    return ids
+
+
+def is_consensus(model: str) -> bool:
+    """Return whether the text names several models."""
+    return model == CONSENSUS or _JOIN in model
+
+
+def consensus_members(store: WeightsStore | None = None) -> tuple[str, ...]:
+    """Return the ids of the models that `CONSENSUS` joins, sorted.
+
+    That is every installed model for infection that sees slices with their neighbours, so
+    one trained for volumes; not what the user imported, because a consensus must mean the
+    same on every computer.
+
+    Raises:
+        InputError: ``consensus-too-small`` when there are fewer than two.
+    """
+    found = sorted(
+        model.entry.id
+        for model in (store or default_store()).models()
+        if model.origin != "user"
+        and model.entry.task == "infection"
+        and model.entry.recipe
+        and SliceRecipe.from_dict(dict(model.entry.recipe)).context_mm > 0
+    )
+    if len(found) < 2:
+        raise InputError(
+            "consensus-too-small",
+            "A consensus needs at least two installed models for infection in volumes; there "
+            f"{'is only ' + found[0] if found else 'are none'}.",
+            "Choose a single model (covid-lesion-seg models list).",
+        )
+    return tuple(found)
 
 
 def open_lung_model(device: str, store: WeightsStore | None = None) -> SliceModel:
     """Open the bundled network that finds the lungs."""
-    return _open(LUNG_MODEL, None, device, "lungs", store)
+    return _open(LUNG_MODEL, device, "lungs", store or default_store())
 
 
-def _open(
-    model_id: str, weights: Path | None, device: str, task: str, store: WeightsStore | None
-) -> SliceModel:
-    if weights is not None:
-        module, entry = load_weights_file(weights, device)
-    else:
-        store = store or default_store()
-        module, entry = load_model(store.find(model_id).entry, store, device)
+def _open(model_id: str, device: str, task: str, store: WeightsStore) -> SliceModel:
+    module, entry = load_model(store.find(model_id).entry, store, device)
+    return _ready(module, entry, device, task)
+
+
+def _open_file(weights: Path, device: str, task: str) -> SliceModel:
+    module, entry = load_weights_file(weights, device)
+    return _ready(module, entry, device, task)
+
+
+def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> SliceModel:
     _check_task(entry, task)
     return SliceModel(
         id=entry.id,

@@ -14,7 +14,7 @@ from CovidLesionSegLib.version import __version__
 
 from .devices import check_device_name, resolve_device, use_all_cores
 from .flags import warnings_for
-from .inference import SliceModel, predict_infection, predict_lungs
+from .inference import predict_infection, predict_lungs
 from .lesions import find_lesions
 from .lobes import find_lobes
 from .lungs import LungMask, segment_lungs
@@ -25,6 +25,7 @@ from .progress import Reporter
 from .quantify import quantify
 from .readers import read_ct
 from .result import RunInfo, SegmentationResult
+from .slice_model import InfectionModel, SliceModel
 from .volume import CtVolume
 
 THRESHOLD_RANGE = (0.01, 0.99)
@@ -36,12 +37,13 @@ class SegmentOptions:
     """What a user can choose; the defaults need no thought.
 
     Attributes:
-        model: Id of a model in the catalogue.
+        model: Id of a model in the catalogue, ids of several joined by ``+``, or
+            ``"consensus"`` for all installed ones for infection in volumes together.
         weights: A weight file to use instead of the catalogue's.
         device: ``"auto"``, ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
         lobes: A file with lobes; None for the built-in atlas.
         threshold: Probability at which a voxel counts as infected, 0..1; None takes the
-            model's calibrated one.
+            model's calibrated one, for several models the mean of theirs.
         seed: Seed of everything random; the networks themselves use none.
     """
 
@@ -110,7 +112,7 @@ def segment(
 
 def _run(
     ct: CtVolume,
-    model: SliceModel,
+    model: InfectionModel,
     lung_model: SliceModel,
     options: SegmentOptions,
     reporter: Reporter,
@@ -131,7 +133,7 @@ def _run(
         quantification = quantify(ct, infection, anatomy, prediction, lesions)
     run = RunInfo(
         model_id=model.id,
-        weights_sha256={model.id: model.sha256, lung_model.id: lung_model.sha256},
+        weights_sha256={**model.weights_sha256, **lung_model.weights_sha256},
         device=model.device,
         threshold=threshold,
         seed=options.seed,

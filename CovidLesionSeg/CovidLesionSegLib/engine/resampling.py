@@ -1,15 +1,19 @@
-"""Bilinear maps between a CT's slices and a network's pixel grid, as two small matrices.
+"""Bilinear maps between a CT's slices and a network's pixel grid, one axis after the other.
 
-A separable matrix product gives exactly what an edge-aligned bilinear resize of the whole
-slice gives, but for any window of it, so that nothing outside the lungs is computed.
+They give exactly what an edge-aligned bilinear resize of the whole slice gives, but for any
+window of it, so that nothing outside the lungs is computed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,24 @@ class Window:
         return self.y1 - self.y0, self.x1 - self.x0
 
 
-def bilinear_weights(
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """Where each pixel of a target axis lies between two of the source axis.
+
+    Attributes:
+        lower, upper: intp, the two source pixels, counted from the source window's first.
+        upper_weight: float32, share of the upper one; the lower one has the rest.
+    """
+
+    lower: NDArray[np.intp]
+    upper: NDArray[np.intp]
+    upper_weight: NDArray[np.float32]
+
+
+def bilinear_taps(
     target: tuple[int, int], source: tuple[int, int], target_size: int, source_size: int
-) -> NDArray[np.float32]:
-    """Return the matrix that interpolates a window of one axis.
+) -> Taps:
+    """Return how to interpolate a window of one axis.
 
     Args:
         target: First and last-plus-one index wanted on the target axis.
@@ -43,21 +61,39 @@ def bilinear_weights(
             repeats its edge.
         target_size: Length of the whole target axis.
         source_size: Length of the whole source axis, whose extent is the same.
-
-    Returns:
-        float32 ``(target window, source window)``; each row sums to 1.
     """
     centres = (np.arange(*target) + 0.5) * (source_size / target_size) - 0.5
     centres = np.clip(centres, source[0], source[1] - 1)
     lower = np.minimum(np.floor(centres).astype(np.intp), max(source[1] - 2, source[0]))
-    upper_weight = centres - lower
-    weights = np.zeros((len(centres), source[1] - source[0]), dtype=np.float32)
-    rows = np.arange(len(centres))
-    weights[rows, lower - source[0]] = 1.0 - upper_weight
-    np.add.at(
-        weights, (rows, np.minimum(lower - source[0] + 1, weights.shape[1] - 1)), upper_weight
-    )
-    return weights
+    upper = np.minimum(lower + 1, source[1] - 1)
+    return Taps(lower - source[0], upper - source[0], (centres - lower).astype(np.float32))
+
+
+class BilinearMap:
+    """Interpolates pictures of a window of the source grid to a window of the target grid.
+
+    Args:
+        rows, columns: Taps of the last two axes.
+        device: Torch device of the pictures.
+    """
+
+    def __init__(self, rows: Taps, columns: Taps, device: str = "cpu") -> None:
+        import torch
+
+        def on_device(taps: Taps) -> tuple[Tensor, Tensor, Tensor]:
+            lower, upper = torch.from_numpy(taps.lower), torch.from_numpy(taps.upper)
+            weight = torch.from_numpy(taps.upper_weight)
+            return lower.to(device), upper.to(device), weight.to(device)
+
+        self._rows, self._columns = on_device(rows), on_device(columns)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Map ``(..., height, width)``, floating point, to the target's window."""
+        lower, upper, weight = self._columns
+        # Columns first: picking single pixels is slow and the source has fewer rows.
+        wide = pictures.index_select(-1, lower).lerp(pictures.index_select(-1, upper), weight)
+        lower, upper, weight = self._rows
+        return wide.index_select(-2, lower).lerp(wide.index_select(-2, upper), weight[:, None])
 
 
 def bounding_window(mask_zyx: NDArray[np.bool_]) -> tuple[slice, Window] | None:

@@ -32,7 +32,9 @@ def doubt(
     """Return how likely each voxel's answer is wrong, 0..1.
 
     That is ``1 - p`` inside the infection and ``p`` outside; at least the models'
-    disagreement ``1 - agreement``; 0 where it is below `NEGLIGIBLE_DOUBT`.
+    disagreement ``1 - agreement``; 0 where it is below `NEGLIGIBLE_DOUBT`. With the mean and
+    the range of a consensus (`slice_model.Consensus`) it never exceeds the doubt of the
+    least convinced model: ``max(1 - mean, largest - smallest) <= 1 - smallest``.
 
     Args:
         probability: Probability of infection per voxel, any shape.
