@@ -8,6 +8,11 @@ from slicer.i18n import tr as _
 from CovidLesionSegLib.resources import resources_dir
 
 _TERMINOLOGY = "SegmentationCategoryTypeModifier-CovidLesionSeg.term.json"
+_CHEST_CT_URL = (
+    "https://github.com/rbumm/SlicerLungCTAnalyzer/releases/download/SampleData/"
+    "LungCTAnalyzerChestCT.nrrd"
+)
+_CHEST_CT_CHECKSUM = "SHA256:9bb74f4383bce0ced80243916e785ce564cc2c8f535e8273da8a04f80dff4287"
 
 
 def registerTerminology() -> None:
@@ -17,16 +22,35 @@ def registerTerminology() -> None:
 
 
 def registerSampleData() -> None:
-    """Offer the phantom in the module Sample Data; it is computed, nothing is downloaded."""
+    """Offer two chests in the module Sample Data.
+
+    The phantom is computed, so that the tutorial works offline. The CT of a patient with
+    COVID-19 is the demonstration scan of the Lung CT Analyzer extension; Sample Data downloads
+    it when it is clicked, never before, and checks its digest.
+    """
     import SampleData
 
-    icon = str(resources_dir() / "Icons" / "CovidLesionSeg.png")
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+    register = SampleData.SampleDataLogic.registerCustomSampleDataSource
+    register(
         category=_("COVID-19 CT"),
         sampleName=_("Chest phantom with infection"),
-        thumbnailFileName=icon,
+        thumbnailFileName=_thumbnail("SamplePhantom"),
         customDownloader=loadPhantom,
     )
+    register(
+        category=_("COVID-19 CT"),
+        sampleName=_("Chest CT with COVID-19"),
+        thumbnailFileName=_thumbnail("CovidLesionSeg"),
+        uris=_CHEST_CT_URL,
+        fileNames="CovidChestCT.nrrd",
+        nodeNames="CovidChestCT",
+        loadFileType="VolumeFile",
+        checksums=_CHEST_CT_CHECKSUM,
+    )
+
+
+def _thumbnail(name: str) -> str:
+    return str(resources_dir() / "Icons" / f"{name}.png")
 
 
 def loadPhantom(_source: object = None) -> list[object]:
