@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 
 from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Write the thumbnail."""
     spec = PhantomSpec()
     phantom = make_phantom(spec)
-    z, y, _ = (axis.mean() for axis in np.nonzero(phantom.hu.astype(int) < -600))
+    _z, y, _x = (axis.mean() for axis in np.nonzero(phantom.hu.astype(int) < -600))
     image = sitk.GetImageFromArray(phantom.hu[::-1, round(y), :].astype(np.float32))
     # Square pixels, head up, the chest filling the frame.
     step = max(image.GetSize()[1] * spec.spacing_mm_zyx[0] / HEIGHT, 1.0)
