@@ -22,6 +22,7 @@ from .config import AugmentationConfig
 from .data.sampling import SliceBatch
 
 _AIR_HU = -1000.0
+_LOW_END, _HIGH_END = (-0.15, 0.15), (0.6, 1.5)
 _RIGHT_LEFT_SWAPPED = (1, 0, 2)
 
 
@@ -45,11 +46,21 @@ class BatchAugmenter:
         self._swap_sides = swap_sides
 
     def __call__(
-        self, batch: SliceBatch, rng: np.random.Generator, device: torch.device
+        self,
+        batch: SliceBatch,
+        rng: np.random.Generator,
+        device: torch.device,
+        output_size: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return images ``(B, 3, size, size)`` and labels ``(B, classes, size, size)``.
 
         Labels stay in 0..1; area beyond the slice is air and background.
+
+        Args:
+            batch: Raw slices.
+            rng: Everything random; equal states give the same deformation at any size.
+            device: Where to compute.
+            output_size: Pixels that the crop is sampled with; as many as it has by default.
         """
         images = torch.from_numpy(batch.images).to(device)
         labels = torch.from_numpy(batch.labels).to(device)
@@ -57,15 +68,19 @@ class BatchAugmenter:
         if self._swap_sides:
             swapped = labels[:, list(_RIGHT_LEFT_SWAPPED)]
             labels = torch.where(flips[:, None, None, None], swapped, labels)
-        joined = self._deform(torch.cat([images, labels], dim=1), flips, rng)
+        joined = self._deform(
+            torch.cat([images, labels], dim=1), flips, rng, output_size or self._size
+        )
         levels, labels = joined[:, :3], joined[:, 3:]
         low, high = self._recipe.window_hu
         hu = self._vary_intensity(levels * ((high - low) / 255.0) + low, rng)
-        value = ((hu - low) / (high - low)).clamp_(0.0, 1.0)
+        value = self._rewindow(((hu - low) / (high - low)).clamp_(0.0, 1.0), rng)
         levels = torch.round(self._vary_gamma(value, rng) * 255.0)
         return normalise(levels, self._recipe), labels
 
-    def _deform(self, planes: Tensor, flip_x: Tensor, rng: np.random.Generator) -> Tensor:
+    def _deform(
+        self, planes: Tensor, flip_x: Tensor, rng: np.random.Generator, output_size: int
+    ) -> Tensor:
         count, channels, height, width = planes.shape
         config = self._config
         low, high = (math.log(value) for value in config.scale)
@@ -85,7 +100,7 @@ class BatchAugmenter:
         )
         grid = F.affine_grid(
             torch.from_numpy(theta).to(planes),
-            [count, channels, self._size, self._size],
+            [count, channels, output_size, output_size],
             align_corners=False,
         )
         return F.grid_sample(planes, grid, padding_mode="zeros", align_corners=False)
@@ -114,6 +129,15 @@ class BatchAugmenter:
         noise = torch.where(_column(rng.random(count) < 0.5, hu) > 0, noise, correlated)
         sigma = self._config.noise_hu * rng.random(count) ** 2
         return hu + noise * _column(sigma, hu)
+
+    def _rewindow(self, value: Tensor, rng: np.random.Generator) -> Tensor:
+        if not self._config.rewindow:
+            return value
+        count = len(value)
+        chosen = rng.random(count) < self._config.rewindow
+        low = np.where(chosen, rng.uniform(*_LOW_END, count), 0.0)
+        high = np.where(chosen, rng.uniform(*_HIGH_END, count), 1.0)
+        return ((value - _column(low, value)) / _column(high - low, value)).clamp_(0.0, 1.0)
 
     def _vary_gamma(self, value: Tensor, rng: np.random.Generator) -> Tensor:
         count = len(value)

@@ -13,7 +13,11 @@ from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.config import ModelConfig
 
-TASKS = ("infection", "lungs", "severity", "relation")
+from .semiseg.options import SemisegConfig
+
+TASKS = ("infection", "lungs", "severity", "relation", "semiseg")
+OPTIMISERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "intended", "released")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class AugmentationConfig:
         filter: Probability each of a softer and of a sharper reconstruction kernel.
         requantise: Probability of a coarser quantisation, as in scans kept as 8-bit images.
         clip: Probability of clipping to another display window.
+        rewindow: Probability of stretching another display window to the full range, as in
+            pictures whose window nobody has noted.
     """
 
     scale: tuple[float, float] = (0.75, 1.35)
@@ -78,6 +84,7 @@ class AugmentationConfig:
     filter: float = 0.2
     requantise: float = 0.3
     clip: float = 0.3
+    rewindow: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,17 +93,25 @@ class OptimisationConfig:
 
     Attributes:
         steps: Optimiser steps of the whole run.
-        learning_rate: Peak rate of the newly initialised parts (AdamW).
+        learning_rate: Peak rate of the newly initialised parts.
         encoder_rate_factor: The pretrained encoder's rate relative to it.
         weight_decay: Decoupled weight decay of convolution kernels.
         warmup_steps: Linear warm-up.
         hold_share: Share of the steps before the cosine decay to zero begins.
         ema_decay: Decay of the moving average of the weights, which is what is shipped.
         max_gradient_norm: Gradients are scaled down to this norm.
+        max_gradient_value: If not 0, every element is clamped to this instead, as published
+            for Inf-Net.
         checkpoint_seconds: Time between resumable checkpoints.
         validate_every: Steps between validations.
         seed: Seed of everything random.
         precision: Lightning Fabric's name, for example ``"32-true"`` or ``"bf16-mixed"``.
+        optimiser: ``"adamw"``, ``"adam"`` or ``"sgd"``.
+        momentum: Of ``"sgd"``.
+        schedule: ``"cosine"`` after warm-up and plateau; ``"intended"``, a tenth of the rate
+            from epoch 50 on; ``"released"``, a further tenth every epoch from 50 on, which is
+            what the published Inf-Net trainer does.
+        epoch_steps: Optimiser steps of an epoch, for the two schedules that count epochs.
     """
 
     steps: int = 3000
@@ -111,6 +126,17 @@ class OptimisationConfig:
     validate_every: int = 300
     seed: int = 7
     precision: str = "32-true"
+    max_gradient_value: float = 0.0
+    optimiser: str = "adamw"
+    momentum: float = 0.0
+    schedule: str = "cosine"
+    epoch_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS or self.schedule not in SCHEDULES:
+            raise _invalid(f"optimiser {self.optimiser!r} with schedule {self.schedule!r}")
+        if self.schedule != "cosine" and self.epoch_steps < 1:
+            raise _invalid(f"the schedule {self.schedule!r} needs epoch_steps")
 
 
 @dataclass(frozen=True)
@@ -176,13 +202,14 @@ class TrainingConfig:
     Attributes:
         name: Identifier of the model in the catalogue.
         task: ``"infection"`` or ``"lungs"`` on slices, ``"severity"`` for dRAM,
-            ``"relation"`` for collaborative training.
+            ``"relation"`` for collaborative training, ``"semiseg"`` on COVID-SemiSeg.
         model: The network.
         recipe: The preprocessing that the weights will be shipped with.
         card: What people must know, for the catalogue: ``licence``, ``training_data``,
             ``citation``, ``intended_use`` and ``not_for``.
         severity: Only for the task of this name.
         relation: Only for the task of this name.
+        semiseg: Only for the task of this name.
     """
 
     name: str
@@ -195,11 +222,12 @@ class TrainingConfig:
     card: Mapping[str, str] = field(default_factory=dict)
     severity: SeverityConfig | None = None
     relation: RelationConfig | None = None
+    semiseg: SemisegConfig | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise _invalid(f"the task {self.task!r} is none of {', '.join(TASKS)}")
-        for name in ("severity", "relation"):
+        for name in ("severity", "relation", "semiseg"):
             if (getattr(self, name) is not None) != (self.task == name):
                 raise _invalid(f"the section {name!r} and the task of this name go together")
 
@@ -226,11 +254,12 @@ class TrainingConfig:
             card=dict(values.get("card", {})),
             severity=_optional(SeverityConfig, values.get("severity")),
             relation=_optional(RelationConfig, values.get("relation")),
+            semiseg=_optional(SemisegConfig, values.get("semiseg")),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, every default written out."""
-        extra = {"severity": self.severity, "relation": self.relation}
+        extra = {"severity": self.severity, "relation": self.relation, "semiseg": self.semiseg}
         return {
             "name": self.name,
             "task": self.task,
@@ -244,7 +273,14 @@ class TrainingConfig:
         }
 
 
-AnySection = DataConfig | AugmentationConfig | OptimisationConfig | SeverityConfig | RelationConfig
+AnySection = (
+    DataConfig
+    | AugmentationConfig
+    | OptimisationConfig
+    | SeverityConfig
+    | RelationConfig
+    | SemisegConfig
+)
 Section = TypeVar("Section", bound=AnySection)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from CovidLesionSegLib.nets.encoders import lite0_weights_path, load_imagenet_weights
-from CovidLesionSegLib.nets.encoders.base import Encoder
 from CovidLesionSegLib.nets.registry import create_from_config
 from CovidLesionSegLib.nets.state import load_exactly
 from CovidLesionSegLib.weights.loading import load_weights_file
 
-from .config import OptimisationConfig, TrainingConfig
+from .config import TrainingConfig
 from .ema import WeightAverage
-from .run_folder import RunFolder
+from .optimisation import create_optimiser, image_encoders, learning_rate_factor
+from .run_folder import CHECKPOINT_SUFFIX, RunFolder
 
 _LOG = logging.getLogger(__name__)
 _LOG_EVERY = 20
@@ -45,7 +44,7 @@ class TrainingState:
 
     Attributes:
         model: The network, as set up by Fabric.
-        optimiser: AdamW.
+        optimiser: As the config names it.
         average: Moving average of the weights.
         step: Steps done.
     """
@@ -65,40 +64,40 @@ class TrainingState:
         }
 
 
-def learning_rate_factor(step: int, config: OptimisationConfig) -> float:
-    """Return the share of the peak rate at a step: warm-up, plateau, cosine to zero."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    decay_start = max(config.warmup_steps, round(config.hold_share * config.steps))
-    if step < decay_start:
-        return 1.0
-    progress = (step - decay_start) / max(1, config.steps - decay_start)
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
-
-
-def initial_network(config: TrainingConfig, pretrained: bool, weights: Path | None) -> nn.Module:
+def initial_network(
+    config: TrainingConfig, pretrained: bool | Path, weights: Path | None
+) -> nn.Module:
     """Build the network that a run starts from.
 
     Args:
         config: The run.
-        pretrained: Whether encoders start from their public ImageNet weights.
+        pretrained: Whether encoders start from their public ImageNet weights; a file of them
+            for an encoder whose weights no Python package brings.
         weights: A model to continue from, of the same network; takes the place of the former.
+            A weights file, or the checkpoint of another run, whose average is taken.
 
     Raises:
         CovidLesionSegError: The file can't be read or does not fit.
     """
     model = create_from_config(config.model)
-    if weights is not None:
+    if weights is not None and weights.suffix == CHECKPOINT_SUFFIX:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+        load_exactly(model, content["average"], config.model.family)
+    elif weights is not None:
         found, entry = load_weights_file(weights)
         load_exactly(model, found.state_dict(), entry.id)
     elif pretrained:
+        source = pretrained if isinstance(pretrained, Path) else lite0_weights_path()
         for encoder in image_encoders(model):
-            load_imagenet_weights(encoder, lite0_weights_path())
+            load_imagenet_weights(encoder, source)
     return model
 
 
 def initial_state(
-    config: TrainingConfig, fabric: Fabric, pretrained: bool = True, weights: Path | None = None
+    config: TrainingConfig,
+    fabric: Fabric,
+    pretrained: bool | Path = True,
+    weights: Path | None = None,
 ) -> TrainingState:
     """Build network and optimiser on Fabric's device; see `initial_network`."""
     fabric.seed_everything(config.optimisation.seed, verbose=False)
@@ -106,10 +105,7 @@ def initial_state(
     model.to(memory_format=channels_last_of(model))  # type: ignore[call-overload]
     average = WeightAverage(model, config.optimisation.ema_decay)
     average.module.to(fabric.device)
-    groups = parameter_groups(model, config.optimisation)
-    prepared, optimiser = fabric.setup(
-        model, torch.optim.AdamW(groups, lr=config.optimisation.learning_rate)
-    )
+    prepared, optimiser = fabric.setup(model, create_optimiser(model, config.optimisation))
     return TrainingState(prepared, optimiser, average)
 
 
@@ -117,26 +113,6 @@ def channels_last_of(model: nn.Module) -> torch.memory_format:
     """Return the memory layout that suits the convolutions of a network, 2D or 3D."""
     volumes = any(parameter.ndim == 5 for parameter in model.parameters())
     return torch.channels_last_3d if volumes else torch.channels_last
-
-
-def image_encoders(model: nn.Module) -> list[Encoder]:
-    """Return the pretrainable encoders of a network: one, or one per stream."""
-    return [module for module in model.modules() if isinstance(module, Encoder)]
-
-
-def parameter_groups(model: nn.Module, config: OptimisationConfig) -> list[dict[str, Any]]:
-    """Group parameters: a lower rate for the encoder, weight decay on kernels only."""
-    pretrained = {id(p) for encoder in image_encoders(model) for p in encoder.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        key = (id(parameter) in pretrained, parameter.ndim > 1)
-        groups.setdefault(key, []).append(parameter)
-    result = []
-    for (encoder, kernel), parameters in sorted(groups.items(), key=lambda item: item[0]):
-        peak = config.learning_rate * (config.encoder_rate_factor if encoder else 1.0)
-        decay = config.weight_decay if kernel else 0.0
-        result.append({"params": parameters, "lr": peak, "peak_rate": peak, "weight_decay": decay})
-    return result
 
 
 class Trainer:
@@ -147,7 +123,7 @@ class Trainer:
         lesson: Loss and validation.
         run: Where results go.
         fabric: Device, precision and processes.
-        pretrained: Whether the encoder starts from ImageNet weights.
+        pretrained: See `initial_network`.
         weights: A model to continue from instead.
     """
 
@@ -157,7 +133,7 @@ class Trainer:
         lesson: Lesson,
         run: RunFolder,
         fabric: Fabric,
-        pretrained: bool = True,
+        pretrained: bool | Path = True,
         weights: Path | None = None,
     ) -> None:
         self._config = config
@@ -225,14 +201,20 @@ class Trainer:
         state.model.train()
         loss = self._lesson.loss(state.model, state.step, self._fabric.device)
         self._fabric.backward(loss)
-        self._fabric.clip_gradients(
-            state.model, state.optimiser, max_norm=optimisation.max_gradient_norm
-        )
+        self._clip_gradients()
         state.optimiser.step()
         state.optimiser.zero_grad(set_to_none=True)
         state.step += 1
         state.average.update(_unwrapped(state.model), state.step)
         return float(loss.detach())
+
+    def _clip_gradients(self) -> None:
+        model, optimiser = self.state.model, self.state.optimiser
+        limits = self._config.optimisation
+        if limits.max_gradient_value:
+            self._fabric.clip_gradients(model, optimiser, clip_val=limits.max_gradient_value)
+        else:
+            self._fabric.clip_gradients(model, optimiser, max_norm=limits.max_gradient_norm)
 
     def _log_step(self, loss: float, seconds: float) -> None:
         if self._fabric.is_global_zero:

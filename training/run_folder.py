@@ -19,6 +19,8 @@ from .splits import Split
 
 _PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "lightning-fabric", "monai")
 
+CHECKPOINT_SUFFIX = ".ckpt"
+
 
 class RunFolder:
     """Paths and writers of one run.
@@ -34,7 +36,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """State to resume from."""
-        return self.path / "last.ckpt"
+        return self.path / f"last{CHECKPOINT_SUFFIX}"
 
     @property
     def config(self) -> Path:

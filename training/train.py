@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -23,10 +23,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from CovidLesionSegLib.errors import CovidLesionSegError
 
 from .config import TrainingConfig, load_config
-from .lessons import open_curriculum
+from .lessons import Curriculum, open_curriculum
 from .loop import Trainer
 from .run_folder import RunFolder
-from .splits import split_of
+from .splits import Split, split_of
 
 _LOG = logging.getLogger("training")
 
@@ -55,16 +55,44 @@ def train(
         Whether the run is complete.
     """
     split = split_of(config.data)
+
+    def open_lesson(rank: int) -> tuple[Split, Curriculum]:
+        return split, open_curriculum(config, split, data_dir, cache_dir, rank)
+
+    return run_lesson(config, open_lesson, out, devices, weights=weights)
+
+
+def run_lesson(
+    config: TrainingConfig,
+    open_lesson: Callable[[int], tuple[Split, Curriculum]],
+    out: Path,
+    devices: str,
+    pretrained: bool | Path = True,
+    weights: Path | None = None,
+) -> bool:
+    """Run or continue a training on whatever a lesson teaches.
+
+    Args:
+        config: The run.
+        open_lesson: Given the number of the process, returns split and lesson.
+        out: Run folder.
+        devices: Fabric's accelerator.
+        pretrained: See `training.loop.initial_network`.
+        weights: A model to continue from.
+
+    Returns:
+        Whether the run is complete.
+    """
     fabric = Fabric(
         accelerator=devices,
         precision=config.optimisation.precision,  # type: ignore[arg-type]
         loggers=TensorBoardLogger(out, name="tensorboard", version=""),
     )
     fabric.launch()
-    curriculum = open_curriculum(config, split, data_dir, cache_dir, fabric.global_rank)
+    split, curriculum = open_lesson(fabric.global_rank)
     run = RunFolder(out)
     run.open(config, split, curriculum.digests, weights)
-    trainer = Trainer(config, curriculum.lesson, run, fabric, weights=weights)
+    trainer = Trainer(config, curriculum.lesson, run, fabric, pretrained, weights)
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())

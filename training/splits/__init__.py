@@ -10,6 +10,7 @@ from CovidLesionSegLib.errors import InputError
 from training.config import DataConfig
 
 VOLUMES = Path(__file__).with_name("volumes.json")
+SEMISEG = Path(__file__).with_name("semiseg.json")
 
 
 @dataclass(frozen=True)
