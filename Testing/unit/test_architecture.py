@@ -23,6 +23,7 @@ RANK = {
     "jobs": 3,
     "export": 4,
     "mrml": 5,
+    "batch": 5,
     "app": 6,
     "commands": 6,
 }
@@ -105,7 +106,7 @@ def modules_of(*rooms: str) -> list[str]:
     ("rooms", "forbidden"),
     [
         (
-            ("engine", "weights", "jobs", "commands", "cli"),
+            ("engine", "weights", "jobs", "batch", "commands", "cli"),
             {"slicer", "vtk", "vtkmodules", "qt", "PySide6", "torch"},
         ),
         (("nets",), {"slicer", "vtk", "vtkmodules", "qt", "PySide6"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from CovidLesionSegLib.errors import InputError
 
 from .dicom_pixels import quiet_pydicom, read_slices
-from .dicom_stack import SliceHeader, choose_stack
+from .dicom_stack import SliceHeader, Stack, choose_stack
 from .guards import check_header, checked_volume
 from .refusals import forbidden, rescale_missing
 from .volume import CtVolume, Provenance
@@ -60,6 +60,23 @@ class _Findings:
     other_files: int = 0
 
 
+def list_series(files: Iterable[Path]) -> tuple[tuple[str, ...], bool]:
+    """Tell which CT series files belong to; reads headers only.
+
+    Args:
+        files: Regular files of any kind.
+
+    Returns:
+        SeriesInstanceUIDs in the order of finding, and whether there were DICOM files that
+        can't be read or don't say where their slices lie.
+    """
+    found = _Findings()
+    for file in files:
+        _add_file(file, found)
+    uids = dict.fromkeys(header.series_uid for header in found.slices)
+    return tuple(uids), bool(found.unreadable or found.forbidden or found.without_geometry)
+
+
 def read_dicom(path: Path, series_instance_uid: str | None = None) -> CtVolume:
     """Read a CT series and pass it through the guards.
 
@@ -85,6 +102,28 @@ def read_dicom(path: Path, series_instance_uid: str | None = None) -> CtVolume:
             "Leave it out to read the largest series.",
         )
     return _read_stack(slices, unreadable=found.unreadable > 0)
+
+
+def stack_of_files(files: Sequence[str]) -> Stack:
+    """Return the stack that some DICOM files form; their voxels are not read.
+
+    Args:
+        files: Paths of the slices of one series, or of one enhanced CT.
+
+    Raises:
+        InputError: ``input-not-found`` when a file is gone or no CT, and what
+            `dicom_stack.choose_stack` raises for gaps.
+    """
+    found = _Findings()
+    for path in files:
+        _add_file(Path(path), found)
+    if not found.slices or len({header.path for header in found.slices}) < len(set(files)):
+        raise InputError(
+            "input-not-found",
+            "The DICOM files of the CT are not all there any more.",
+            "Give the folder in which they are now.",
+        )
+    return choose_stack(found.slices, _same_voxels)
 
 
 def _read_stack(slices: list[SliceHeader], unreadable: bool) -> CtVolume:

@@ -99,6 +99,11 @@ def _check_readable(path: Path) -> None:
         )
 
 
+def has_image_suffix(path: Path) -> bool:
+    """Tell whether a file is named as a NIfTI, NRRD or MetaImage file; DICOM has no sure name."""
+    return path.name.lower().endswith(tuple(_SUFFIXES))
+
+
 def kind_of(path: Path) -> str:
     """Tell the format by suffix, and DICOM also by its magic word."""
     name = path.name.lower()

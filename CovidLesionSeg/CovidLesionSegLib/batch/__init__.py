@@ -1,0 +1,1 @@
+"""Many CTs into one folder of results: found, run, resumed, summed up."""

@@ -1,0 +1,92 @@
+"""Tables of cases: the CSV a user gives, and the key that a batch keeps."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from CovidLesionSegLib.engine.atomic import atomic_path
+from CovidLesionSegLib.errors import InputError
+
+from .cases import Case
+
+COLUMNS = ("case", "path", "series_instance_uid")
+_CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of a table of cases.
+
+    Attributes:
+        path: File or folder; a relative one counts from the table's folder.
+        case: Name to use for it; may be empty.
+        series_instance_uid: The DICOM series to read; may be empty.
+    """
+
+    path: Path
+    case: str = ""
+    series_instance_uid: str = ""
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether an input is a table of cases."""
+    return path.suffix.lower() == ".csv"
+
+
+def read_table(path: Path) -> tuple[TableRow, ...]:
+    """Read a CSV with a column ``path`` and, if wanted, ``case`` and ``series_instance_uid``.
+
+    Comma or semicolon; further columns are left alone.
+
+    Raises:
+        InputError: ``batch-table``.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise _refused(path, "it can't be read") from error
+    header = lines[0] if lines else ""
+    reader = csv.DictReader(lines, delimiter=";" if ";" in header else ",")
+    if "path" not in (reader.fieldnames or ()):
+        raise _refused(path, "its first line names no column 'path'")
+    rows = []
+    for number, row in enumerate(reader, start=2):
+        values = [(row.get(column) or "").strip() for column in COLUMNS]
+        name, file, uid = values
+        if name and not _CASE_NAME.fullmatch(name):
+            raise _refused(path, f"the case in line {number} is no plain name")
+        if file:
+            rows.append(TableRow(path.parent / file, name, uid))
+    return tuple(rows)
+
+
+def write_key(path: Path, cases: Iterable[Case]) -> None:
+    """Write which case is which file; the same form that `read_table` reads.
+
+    Cases of an earlier run that are not among these keep their rows.
+    """
+    rows = {row.case: row for row in read_table(path)} if path.exists() else {}
+    rows |= {case.id: TableRow(case.path, case.id, case.series_instance_uid) for case in cases}
+    # Linux takes file names that are no UTF-8; they come back as they went.
+    with (
+        atomic_path(path) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            (row.case, str(row.path), row.series_instance_uid) for row in rows.values()
+        )
+
+
+def _refused(path: Path, reason: str) -> InputError:
+    return InputError(
+        "batch-table",
+        f"The table {path.name} can't be used: {reason}.",
+        "A table is a CSV file in UTF-8 whose first line names the column 'path' and, if wanted, "
+        "'case' (letters, digits, '.', '_', '-') and 'series_instance_uid'.",
+    )
