@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from .dicom_seg import write_dicom_seg
+from .dicom_source import dicom_obstacle
+from .dicom_sr import write_dicom_sr
 from .job import ExportJob
 from .labelmaps import write_labelmaps
 from .seg_nrrd import seg_nrrd_support, write_segmentation
 
-NO_CT = "It needs the CT that was segmented."
+NO_CT = "It needs the CT that was segmented. Give it with --ct."
 
 
 def _always(_job: ExportJob) -> str | None:
@@ -51,6 +54,12 @@ def _write_seg_nrrd(job: ExportJob, path: Path) -> list[Path]:
 
 FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
     {
+        "dicom-seg": ExportFormat(
+            "DICOM segmentation", ".seg.dcm", write_dicom_seg, dicom_obstacle
+        ),
+        "dicom-sr": ExportFormat(
+            "DICOM measurement report", ".sr.dcm", write_dicom_sr, dicom_obstacle
+        ),
         "seg-nrrd": ExportFormat(
             "Segmentation for 3D Slicer", ".seg.nrrd", _write_seg_nrrd, seg_nrrd_support
         ),

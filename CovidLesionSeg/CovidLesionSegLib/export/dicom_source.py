@@ -1,0 +1,222 @@
+"""The DICOM files behind a CT: what an object that refers to them has to know.
+
+Only what is listed here is read from them, so that nothing else can get into an export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CovidLesionSegLib.engine.dicom import stack_of_files
+from CovidLesionSegLib.engine.dicom_stack import Stack
+from CovidLesionSegLib.engine.geometry import AxisOrientation
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+
+from .job import ExportJob
+
+SAME_PLACE_MM = 0.05
+NO_DATE, NO_TIME = "19700101", "000000"
+"""Written where DICOM demands a date and the export is anonymous: PS3.15 asks for a dummy, and
+today is often the day of the scan."""
+
+_IMAGE_KEYWORDS = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
+    *("FrameOfReferenceUID", "Rows", "Columns", "ImagePositionPatient", "NumberOfFrames"),
+    *("ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("DimensionOrganizationSequence", "DimensionIndexSequence"),
+)
+_IDENTITY_KEYWORDS = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber"),
+    *("StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
+)
+_OTHER_IDENTITY_KEYWORDS = ("IssuerOfPatientID", "StudyDescription", "SpecificCharacterSet")
+_TELLING = ("PatientID", "PatientBirthDate", "AccessionNumber", "StudyDate")
+_SHORTEST_TELLING = 6
+_NEEDED = {
+    "StudyInstanceUID": "the study",
+    "SeriesInstanceUID": "the series",
+    "FrameOfReferenceUID": "the frame of reference",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSource:
+    """The source images of a result.
+
+    Attributes:
+        images: Data sets without voxels, in the order of the stack; a single one for an
+            enhanced CT. In anonymous mode the attributes of patient and study are empty.
+        stack: Where the slices lie.
+        identified: Whether patient and study are in `images`.
+    """
+
+    images: tuple[Any, ...]
+    stack: Stack
+    identified: bool
+
+    @property
+    def series_uid(self) -> str:
+        """SeriesInstanceUID of the CT."""
+        return str(self.images[0].SeriesInstanceUID)
+
+    def frames(self, labels_zyx: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a label map as one frame per source frame: ``[frame, row, column]``.
+
+        Args:
+            labels_zyx: In LPS axis order, on the grid of the stack.
+        """
+        orientation = AxisOrientation.from_affine(self.stack.affine_lps)
+        stacked = orientation.from_lps(labels_zyx)
+        if self.stack.slices[0].frame is None:
+            return stacked
+        frames = np.zeros((int(self.images[0].NumberOfFrames), *stacked.shape[1:]), np.uint8)
+        frames[[header.frame or 0 for header in self.stack.slices]] = stacked
+        return frames
+
+    def uid(self, *content: str) -> str:
+        """Return a UID that is the same for the same series, content and degree of identity.
+
+        So that a report written alone refers to the segmentation written before, and a second
+        export of the same result is the same object for an archive.
+        """
+        from pydicom.uid import generate_uid
+
+        return str(generate_uid(entropy_srcs=[self.series_uid, str(self.identified), *content]))
+
+
+@contextmanager
+def quiet_highdicom() -> Iterator[None]:
+    """Keep highdicom's remarks off the screen and the log: they quote the patient's name."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def dicom_obstacle(job: ExportJob) -> str | None:
+    """Return why no DICOM object can be made for a job, for people; None if it can, most likely."""
+    provenance = job.result.ct.provenance
+    if provenance.source not in ("dicom", "mrml") or not provenance.series_instance_uid:
+        return (
+            "This CT does not come from DICOM, and a DICOM object has to refer to the images it "
+            "was made from. Segment the DICOM series itself, give it with --ct if this is the "
+            "same CT, or choose NIfTI or .seg.nrrd."
+        )
+    if not provenance.files:
+        return "The DICOM files of the CT are not known. Give their folder with --ct."
+    if importlib.util.find_spec("highdicom") is None:
+        return 'It needs highdicom: pip install "CovidLesionSegLib[dicom]", or 3D Slicer 5.12.'
+    return None
+
+
+def read_source(job: ExportJob) -> DicomSource:
+    """Read the headers of the CT's DICOM files.
+
+    Raises:
+        CovidLesionSegError: ``dicom-source-grid`` when they don't form the grid of the result,
+            ``dicom-source-incomplete`` when needed attributes are missing,
+            ``dicom-uids-identify`` in anonymous mode when a UID holds a date or a number.
+        InputError: Files gone, gaps between slices.
+    """
+    stack = stack_of_files(job.result.ct.provenance.files)
+    _check_grid(stack, job.result)
+    images = _read_images(stack)
+    for keyword, meaning in _NEEDED.items():
+        values = {str(image.get(keyword) or "") for image in images}
+        if len(values) != 1 or "" in values:
+            raise CovidLesionSegError(
+                "dicom-source-incomplete",
+                f"The DICOM files of the CT don't state {meaning} they belong to ({keyword}).",
+                "Choose NIfTI or .seg.nrrd, or export the original series from the PACS.",
+            )
+    if not job.identified:
+        _check_uids(images)
+    for image in images:
+        for keyword in _IDENTITY_KEYWORDS:
+            if not job.identified or keyword not in image:
+                setattr(image, keyword, "")
+        if not job.identified:
+            for keyword in _OTHER_IDENTITY_KEYWORDS:
+                if keyword in image:
+                    delattr(image, keyword)
+    return DicomSource(images, stack, job.identified)
+
+
+def masks_digest(result: SegmentationResult) -> str:
+    """Return a SHA-256 over all label maps of a result."""
+    sha = hashlib.sha256()
+    for name, labels in result.layers.items():
+        if labels is not None:
+            sha.update(name.encode())
+            sha.update(np.ascontiguousarray(labels).data)
+    return sha.hexdigest()
+
+
+def _check_grid(stack: Stack, result: SegmentationResult) -> None:
+    shape_kji = (len(stack.slices), *stack.slices[0].shape)
+    orientation = AxisOrientation.from_affine(stack.affine_lps)
+    shape_zyx = tuple(shape_kji[2 - axis] for axis in orientation.source_axis[::-1])
+    affine = orientation.affine_to_lps_order(stack.affine_lps, shape_kji)
+    corners = np.array(
+        [
+            [x, y, z, 1]
+            for z in (0, shape_zyx[0])
+            for y in (0, shape_zyx[1])
+            for x in (0, shape_zyx[2])
+        ]
+    )
+    same = shape_zyx == result.ct.shape_zyx and np.allclose(
+        corners @ affine.T, corners @ result.ct.affine_lps.T, atol=SAME_PLACE_MM
+    )
+    if not same:
+        raise CovidLesionSegError(
+            "dicom-source-grid",
+            "The segmentation does not lie on the grid of the DICOM series: the CT was "
+            "resampled, cropped or moved since it was loaded.",
+            "Segment the original series, or choose NIfTI or .seg.nrrd.",
+        )
+
+
+def _read_images(stack: Stack) -> tuple[Any, ...]:
+    from pydicom import dcmread
+
+    keywords = [*_IMAGE_KEYWORDS, *_IDENTITY_KEYWORDS, *_OTHER_IDENTITY_KEYWORDS]
+    paths = dict.fromkeys(Path(header.path) for header in stack.slices)
+    return tuple(dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths)
+
+
+def _check_uids(images: tuple[Any, ...]) -> None:
+    """Refuse UIDs in which a date or a number of the patient can be read."""
+    telling = {
+        text
+        for keyword in _TELLING
+        if len(text := str(images[0].get(keyword) or "").strip()) >= _SHORTEST_TELLING
+    }
+    uids = " ".join(
+        str(image.get(keyword)) for image in images for keyword in ("SOPInstanceUID", *_NEEDED)
+    )
+    if any(text in uids for text in telling):
+        raise InputError(
+            "dicom-uids-identify",
+            "The scanner wrote a date or a number of the patient into the identifiers of these "
+            "DICOM files, and a DICOM object has to repeat them: it can't be anonymous.",
+            "De-identify the CT first, or export it with the patient's identity (--identified).",
+        )

@@ -1,0 +1,294 @@
+"""DICOM SEG: other programs find the same voxels at the same place, and whose they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+
+from CovidLesionSegLib.engine.geometry import AxisOrientation
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.volume import Provenance
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.export.dicom_seg import write_dicom_seg
+from CovidLesionSegLib.export.dicom_source import dicom_obstacle
+from CovidLesionSegLib.export.job import ExportJob
+from CovidLesionSegLib.export.segments import segment_layers
+from Testing.support.dicom_job import (
+    IDENTITY,
+    ORIENTATIONS,
+    dicom_job,
+    identified_series,
+    without_infection,
+)
+
+hd = pytest.importorskip("highdicom", reason="DICOM export needs highdicom")
+pydicom = pytest.importorskip("pydicom")
+
+
+def tool(name: str) -> str:
+    """Return a command of the environment, or skip."""
+    path = shutil.which(
+        name, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    )
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def masks_of(result: SegmentationResult) -> dict[str, NDArray[np.bool_]]:
+    """Return the segments with voxels by name, in LPS axis order."""
+    masks = {
+        definition.name: layer.labels == definition.label
+        for layer in segment_layers(result)
+        for definition in layer.segments
+    }
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def on_grid(
+    voxels_kji: NDArray[Any], affine: NDArray[np.float64], job: ExportJob
+) -> NDArray[np.bool_]:
+    """Put a decoded volume, which may be cropped, onto the CT's grid by its own geometry."""
+    ct = job.result.ct
+    orientation = AxisOrientation.from_affine(affine)
+    lps = orientation.affine_to_lps_order(affine, voxels_kji.shape)
+    np.testing.assert_allclose(lps[:3, :3], ct.affine_lps[:3, :3], atol=1e-4)
+    start = np.linalg.solve(ct.affine_lps, lps[:, 3])[:3]
+    np.testing.assert_allclose(start, np.round(start), atol=1e-3)
+    x, y, z = np.round(start).astype(int)
+    mask = orientation.to_lps(voxels_kji) > 0
+    full = np.zeros(ct.shape_zyx, bool)
+    full[z : z + mask.shape[0], y : y + mask.shape[1], x : x + mask.shape[2]] = mask
+    assert full.sum() == mask.sum()
+    return full
+
+
+def decoded_by_dcmqi(path: Path, job: ExportJob, folder: Path) -> dict[str, NDArray[np.bool_]]:
+    folder.mkdir()
+    subprocess.run(
+        [
+            tool("segimage2itkimage"),
+            "--inputDICOM",
+            path,
+            "--outputDirectory",
+            folder,
+            "-t",
+            "nrrd",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    described = json.loads((folder / "meta.json").read_text())["segmentAttributes"]
+    masks = {}
+    for number, (attributes,) in enumerate(described, start=1):
+        image = sitk.ReadImage(str(folder / f"{number}.nrrd"))
+        affine = np.eye(4)
+        directions = np.reshape(image.GetDirection(), (3, 3))
+        affine[:3, :3] = directions * image.GetSpacing()
+        affine[:3, 3] = image.GetOrigin()
+        voxels = sitk.GetArrayFromImage(image)
+        masks[attributes["SegmentLabel"]] = on_grid(voxels, affine, job)
+    return masks
+
+
+def decoded_by_highdicom(path: Path, job: ExportJob) -> dict[str, NDArray[np.bool_]]:
+    seg = hd.seg.segread(path)
+    masks = {}
+    for number in seg.segment_numbers:
+        volume = seg.get_volume(segment_numbers=[number], combine_segments=True)
+        # highdicom indexes (k, row, column), our affines (column, row, k).
+        affine = volume.affine[:, [2, 1, 0, 3]]
+        label = seg.get_segment_description(number).segment_label
+        masks[label] = on_grid(volume.array, affine, job)
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("orientation", "backwards"),
+    [*((name, False) for name in ORIENTATIONS), ("axial", True), ("oblique", True)],
+)
+def test_other_programs_find_the_same_voxels(
+    orientation: str, backwards: bool, tmp_path: Path
+) -> None:
+    job = dicom_job(tmp_path / "ct", identified_series(orientation, backwards=backwards))
+    (path,) = write_dicom_seg(job, tmp_path / "x.seg.dcm")
+    expected = masks_of(job.result)
+    assert set(expected) >= {"Infection", "Consolidation", "Right lung", "Left lower lobe"}
+    for masks in (
+        decoded_by_highdicom(path, job),
+        decoded_by_dcmqi(path, job, tmp_path / "decoded"),
+    ):
+        assert masks.keys() == expected.keys()
+        for name, mask in expected.items():
+            np.testing.assert_array_equal(masks[name], mask, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> ExportJob:
+    return dicom_job(tmp_path_factory.mktemp("ct"))
+
+
+def read(job: ExportJob, folder: Path) -> Any:
+    (path,) = write_dicom_seg(job, folder / "x.seg.dcm")
+    return pydicom.dcmread(path)
+
+
+def test_it_refers_to_every_slice_and_to_the_study(job: ExportJob, tmp_path: Path) -> None:
+    seg = read(job, tmp_path)
+    sources = [pydicom.dcmread(name) for name in job.result.ct.provenance.files]
+    (series,) = seg.ReferencedSeriesSequence
+    referred = {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence}
+    assert referred == {source.SOPInstanceUID for source in sources}
+    assert series.SeriesInstanceUID == sources[0].SeriesInstanceUID
+    assert seg.StudyInstanceUID == sources[0].StudyInstanceUID
+    assert seg.FrameOfReferenceUID == sources[0].FrameOfReferenceUID
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        (item,) = frame.DerivationImageSequence[0].SourceImageSequence
+        (source,) = (s for s in sources if s.SOPInstanceUID == item.ReferencedSOPInstanceUID)
+        position = frame.PlanePositionSequence[0].ImagePositionPatient
+        np.testing.assert_allclose(position, source.ImagePositionPatient)
+
+
+def test_codes_algorithm_and_colour(job: ExportJob, tmp_path: Path) -> None:
+    segments = {item.SegmentLabel: item for item in read(job, tmp_path).SegmentSequence}
+    infection = segments["Infection"]
+    kind = infection.SegmentedPropertyTypeCodeSequence[0]
+    assert (kind.CodingSchemeDesignator, kind.CodeValue) == ("SCT", "47351003")
+    assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue == "840539006"
+    assert infection.AnatomicRegionSequence[0].CodeValue == "39607008"
+    assert infection.SegmentAlgorithmType == "AUTOMATIC"
+    algorithm = infection.SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmName == "CovidLesionSeg inf-net-lite"
+    assert algorithm.AlgorithmVersion == "0.1.0"
+    assert "0123456789abcdef" in algorithm.AlgorithmParameters
+    lobe = segments["Left lower lobe"].SegmentedPropertyTypeCodeSequence[0]
+    assert lobe.CodeValue == "90572001"
+    assert lobe.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue == "7771000"
+    color = hd.color.CIELabColor.from_dicom_value(infection.RecommendedDisplayCIELabValue)
+    np.testing.assert_allclose(color.to_rgb(), (238, 119, 51), atol=1)
+
+
+def test_an_edited_segment_says_so(job: ExportJob, tmp_path: Path) -> None:
+    seg = read(replace(job, edited_layers=frozenset({"infection"})), tmp_path)
+    types = {item.SegmentLabel: item.SegmentAlgorithmType for item in seg.SegmentSequence}
+    assert types["Infection"] == types["Consolidation"] == "SEMIAUTOMATIC"
+    assert types["Right lung"] == types["Left lower lobe"] == "AUTOMATIC"
+
+
+def test_without_lesions_the_lungs_remain(job: ExportJob, tmp_path: Path) -> None:
+    seg = read(without_infection(job), tmp_path)
+    labels = {item.SegmentLabel for item in seg.SegmentSequence}
+    assert "Infection" not in labels
+    assert {"Right lung", "Left lung"} <= labels
+
+
+def test_the_same_content_is_the_same_object(job: ExportJob, tmp_path: Path) -> None:
+    uid = read(job, tmp_path).SOPInstanceUID
+    assert read(job, tmp_path).SOPInstanceUID == uid
+    assert read(without_infection(job), tmp_path).SOPInstanceUID != uid
+    assert read(replace(job, identified=True), tmp_path).SOPInstanceUID != uid
+
+
+@pytest.mark.parametrize("identified", [False, True])
+def test_the_validator_finds_no_error(job: ExportJob, identified: bool, tmp_path: Path) -> None:
+    (path,) = write_dicom_seg(replace(job, identified=identified), tmp_path / "x.seg.dcm")
+    done = subprocess.run(
+        [tool("dciodvfy"), "-new", path], capture_output=True, text=True, check=False
+    )
+    assert "Segmentation" in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == []
+
+
+def test_pydicom_finds_every_value_valid(job: ExportJob, tmp_path: Path) -> None:
+    (path,) = write_dicom_seg(job, tmp_path / "x.seg.dcm")
+    settings = pydicom.config.settings
+    before = settings.reading_validation_mode
+    settings.reading_validation_mode = pydicom.config.RAISE
+    try:
+        dataset = pydicom.dcmread(path)
+        assert sum(1 for element in dataset.iterall() if element.value is not None) > 100
+    finally:
+        settings.reading_validation_mode = before
+
+
+def test_identified_takes_over_the_patient(job: ExportJob, tmp_path: Path) -> None:
+    seg = read(replace(job, identified=True), tmp_path)
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "StudyDate"):
+        assert str(seg[keyword].value) == IDENTITY[keyword]
+    assert "PatientIdentityRemoved" not in seg
+
+
+def test_anonymous_says_so(job: ExportJob, tmp_path: Path) -> None:
+    seg = read(job, tmp_path)
+    assert seg.PatientName == seg.PatientID == seg.StudyDate == seg.AccessionNumber == ""
+    assert seg.PatientIdentityRemoved == "YES"
+    assert seg.ContentDate == "19700101"
+
+
+def refused(job: ExportJob, folder: Path) -> str:
+    with pytest.raises(CovidLesionSegError) as caught:
+        write_dicom_seg(job, folder / "x.seg.dcm")
+    assert not (folder / "x.seg.dcm").exists()
+    return caught.value.code
+
+
+def test_a_gap_is_refused(tmp_path: Path) -> None:
+    job = dicom_job(tmp_path / "ct")
+    files = job.result.ct.provenance.files
+    provenance = replace(job.result.ct.provenance, files=(*files[:5], *files[6:]))
+    gapped = replace(
+        job, result=replace(job.result, ct=replace(job.result.ct, provenance=provenance))
+    )
+    assert refused(gapped, tmp_path) == "input-slice-gap"
+    Path(files[5]).unlink()
+    assert refused(job, tmp_path) == "input-not-found"
+
+
+def test_another_grid_is_refused(job: ExportJob, tmp_path: Path) -> None:
+    affine = job.result.ct.affine_lps.copy()
+    affine[2, 3] += 1.0
+    moved = replace(job, result=replace(job.result, ct=replace(job.result.ct, affine_lps=affine)))
+    assert refused(moved, tmp_path) == "dicom-source-grid"
+
+
+def test_a_date_in_a_uid_is_refused_when_anonymous(tmp_path: Path) -> None:
+    series = identified_series()
+    for index, dataset in enumerate(series.datasets):
+        uid = f"1.2.840.{IDENTITY['StudyDate']}.{index}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    job = dicom_job(tmp_path / "ct", series)
+    with pytest.raises(InputError) as caught:
+        write_dicom_seg(job, tmp_path / "x.seg.dcm")
+    assert caught.value.code == "dicom-uids-identify"
+    assert IDENTITY["StudyDate"] not in str(caught.value)
+    write_dicom_seg(replace(job, identified=True), tmp_path / "x.seg.dcm")
+
+
+def test_a_series_without_frame_of_reference_is_refused(tmp_path: Path) -> None:
+    series = identified_series()
+    for dataset in series.datasets:
+        del dataset.FrameOfReferenceUID
+    assert refused(dicom_job(tmp_path / "ct", series), tmp_path) == "dicom-source-incomplete"
+
+
+def test_a_ct_without_dicom_is_explained(job: ExportJob) -> None:
+    assert dicom_obstacle(job) is None
+    for provenance, word in (
+        (Provenance("nifti", "chest", files=("chest.nii.gz",)), "NIfTI"),
+        (Provenance("dicom", "DICOM series", "1.2.3"), "--ct"),
+    ):
+        ct = replace(job.result.ct, provenance=provenance)
+        reason = dicom_obstacle(replace(job, result=replace(job.result, ct=ct)))
+        assert reason is not None
+        assert word in reason
