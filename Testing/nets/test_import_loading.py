@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
-from CovidLesionSegLib.nets.registry import create_model, input_contract
+from CovidLesionSegLib.nets.config import ModelConfig
+from CovidLesionSegLib.nets.registry import create_from_config, create_model, input_contract
+from CovidLesionSegLib.nets.skeleton import build_skeleton
 from CovidLesionSegLib.resources import resources_dir
 from CovidLesionSegLib.weights.loading import load_model, load_weights_file
 from CovidLesionSegLib.weights.packing import pack_model
@@ -226,3 +228,12 @@ def test_every_bundled_model_runs(tmp_path: Path) -> None:
             output = module(torch.zeros(shape))
         assert torch.isfinite(output.infection).all()
         assert output.infection.shape[2:] == shape[2:]
+
+
+def test_a_skeleton_has_every_tensor_and_no_memory() -> None:
+    config = ModelConfig("inf-net", "lite", "efficientnet-lite0", {})
+    skeleton, network = build_skeleton(config), create_from_config(config)
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in skeleton.state_dict().items()} == shapes
+    assert all(tensor.is_meta for tensor in skeleton.state_dict().values())
+    assert skeleton.config == network.config

@@ -21,6 +21,13 @@ def test_window_is_monotonic() -> None:
     assert (np.diff(levels.astype(int)) >= 0).all()
 
 
+def test_window_of_a_flipped_view_is_the_flipped_window() -> None:
+    hu = np.random.default_rng(1).integers(-1300, 300, (3, 4, 5)).astype(np.int16)
+    window = (-1250.0, 250.0)
+    flipped = window_to_uint8(hu[::-1, :, ::-1], window)
+    assert np.array_equal(flipped, window_to_uint8(hu, window)[::-1, :, ::-1])
+
+
 def test_neighbours_repeat_the_ends() -> None:
     found = neighbour_indices(5, np.array([0, 2, 4]), 2)
     assert found.tolist() == [[0, 0, 2], [0, 2, 4], [2, 4, 4]]

@@ -17,6 +17,8 @@ WORKING_MM = 2.0
 """Edge length the working grid aims at; walls, fissures and airways that matter for the
 search are thicker, and the border is found again at full resolution."""
 
+_SLAB_SLICES = 8
+
 
 @dataclass(frozen=True, eq=False)
 class WorkingGrid:
@@ -43,7 +45,7 @@ class WorkingGrid:
         factor = (z, y, x)
         shape = (hu_zyx.shape[0], hu_zyx.shape[1], hu_zyx.shape[2])
         dz, dy, dx = (step * f for step, f in zip(spacing_mm_zyx, factor, strict=True))
-        return cls(_block_mean(hu_zyx, factor), (dz, dy, dx), factor, shape)
+        return cls(_block_means(hu_zyx, factor), (dz, dy, dx), factor, shape)
 
     @property
     def voxel_ml(self) -> float:
@@ -55,8 +57,8 @@ class WorkingGrid:
         """Return the blocks of which at least half lies in a full-resolution mask."""
         if self.factor == (1, 1, 1):
             return mask_full.copy()
-        percent = mask_full.astype(np.int16) * np.int16(100)
-        return _block_mean(percent, self.factor) >= 50
+        percent = _block_means(mask_full, self.factor, scale=100)
+        return percent >= 50
 
     def expand(self, blocks: NDArray[np.generic]) -> NDArray[np.generic]:
         """Repeat the blocks on the CT's grid."""
@@ -68,11 +70,27 @@ class WorkingGrid:
         return np.ascontiguousarray(result[:z, :y, :x])
 
 
-def _block_mean(array: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArray[np.int16]:
-    """Average blocks, the last ones being filled up by repeating the last voxel."""
-    if factor == (1, 1, 1):
-        return array
-    result = array
+def _block_means(
+    array: NDArray[np.generic], factor: tuple[int, int, int], scale: int = 1
+) -> NDArray[np.int16]:
+    """Average blocks of ``scale * array``; the last ones are filled up with the last voxel.
+
+    Goes through the array in slabs of whole blocks that stay in the processor's cache, so
+    that no second copy of a CT is made.
+    """
+    if factor == (1, 1, 1) and scale == 1 and array.dtype == np.int16:
+        return array.astype(np.int16, copy=False)
+    shape = tuple(-(-size // count) for size, count in zip(array.shape, factor, strict=True))
+    result = np.empty(shape, dtype=np.int16)
+    slab = max(1, _SLAB_SLICES // factor[0])
+    for first in range(0, shape[0], slab):
+        part = array[first * factor[0] : (first + slab) * factor[0]].astype(np.int16)
+        result[first : first + slab] = _means_of_slab(part * np.int16(scale), factor)
+    return result
+
+
+def _means_of_slab(slab: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArray[np.int16]:
+    result = slab
     for axis, count in enumerate(factor):
         if count == 1:
             continue
@@ -87,5 +105,5 @@ def _block_mean(array: NDArray[np.int16], factor: tuple[int, int, int]) -> NDArr
         for offset in range(count):
             index[axis] = slice(offset, None, count)
             total += result[tuple(index)]
-        result = np.rint(total / count).astype(np.int16)
+        result = np.rint(np.divide(total, count, dtype=np.float32)).astype(np.int16)
     return result

@@ -88,13 +88,17 @@ class SliceRecipe:
 def window_to_uint8(hu: NDArray[np.int16], window_hu: tuple[float, float]) -> NDArray[np.uint8]:
     """Map HU linearly to 0..255, clipped at the ends of the window.
 
-    The 65,536 possible values are mapped through a table, so that no float copy of the
-    CT is made.
+    The 65,536 possible values are mapped through a table, slice by slice, so that neither a
+    float copy nor an index as large as the CT is made.
     """
     low, high = window_hu
-    levels = np.arange(-32768, 32768, dtype=np.float64)
+    # Indexed by the bits of the int16: 0..32767, then -32768..-1.
+    levels = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.float64)
     table = np.clip(np.round((levels - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
-    return table[hu.astype(np.int32) + 32768]
+    windowed = np.empty(hu.shape, dtype=np.uint8)
+    for target, values in zip(np.atleast_2d(windowed), np.atleast_2d(hu), strict=True):
+        table.take(values.astype(np.int16, copy=False).view(np.uint16), out=target, mode="clip")
+    return windowed
 
 
 def resample_in_plane(stack_zyx: NDArray[np.uint8], size_yx: tuple[int, int]) -> NDArray[np.uint8]:

@@ -84,13 +84,12 @@ def build_network(entry: CatalogueEntry, tensors: Tensors) -> nn.Module:
     """
     import torch
 
-    from CovidLesionSegLib.nets.registry import create_from_config
+    from CovidLesionSegLib.nets.skeleton import build_skeleton
     from CovidLesionSegLib.nets.state import load_exactly, require_fit
 
     try:
         # Without memory until the sizes are known to fit: a file may claim any width.
-        with torch.device("meta"):
-            module = create_from_config(entry.config)
+        module = build_skeleton(entry.config)
     except (InputError, RuntimeError) as error:
         reason = error.message if isinstance(error, InputError) else "its sizes are absurd."
         raise CovidLesionSegError(
