@@ -38,7 +38,9 @@ class App:
 
     def __init__(self, logic: Any, folder: str) -> None:
         self._logic = logic
-        self.temporaryPath = folder
+        self.temporaryPath = str(Path(folder) / "temporary")
+        Path(self.temporaryPath).mkdir()
+        self._settings = QtCore.QSettings(f"{folder}/host.ini", QtCore.QSettings.Format.IniFormat)
         self.started: list[Callable[[], None]] = []
 
     def connect(self, signature: str, slot: Callable[[], None]) -> bool:
@@ -52,6 +54,12 @@ class App:
 
     def layoutManager(self) -> None:
         return None
+
+    def settings(self) -> QtCore.QSettings:
+        return self._settings
+
+    def processEvents(self) -> None:
+        QtWidgets.QApplication.processEvents()
 
     def testingEnabled(self) -> bool:
         return True
@@ -173,7 +181,10 @@ class Host:
         self.panel.run.abandon()
         self.scene.Clear(0)
         slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+        # A test may have left the module or closed the panel, which lets go of its keys.
+        self.widget.enter()
         self.asked, self.answers, self.slotErrors = [], [], []
+        slicer.app.settings().clear()
 
     def _onSlotError(self, _kind: Any, error: BaseException, _trace: Any) -> None:
         self.slotErrors.append("".join(traceback.format_exception(error)[:9]))

@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,9 +120,7 @@ def test_choices_reach_the_worker_and_stay_in_the_scene(host: Host) -> None:
     from CovidLesionSegLib.app.choices import optionsOf
 
     ui, parameters = host.ui, host.widget._parameterNode
-    assert optionsOf(parameters) == {"device": "auto", "model": DEFAULT_MODEL} or optionsOf(
-        parameters
-    ) == {"device": "auto"}
+    assert optionsOf(parameters) == {"device": "auto", "model": DEFAULT_MODEL}
     assert not ui.thresholdSlider.enabled
     ui.thresholdCheckBox.setChecked(True)
     assert ui.thresholdSlider.enabled
@@ -134,6 +133,78 @@ def test_choices_reach_the_worker_and_stay_in_the_scene(host: Host) -> None:
     node = parameters.parameterNode
     assert node.GetParameter("device") == "cpu"
     assert node.GetScene() is host.scene
+
+
+@pytest.fixture
+def two_models(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A catalogue in which a consensus is possible; what the list shows."""
+    from CovidLesionSegLib.app import choices
+
+    monkeypatch.setattr(choices, "consensusMembers", lambda: ("bsnet-lite", DEFAULT_MODEL))
+    choices.fillChoices(host.ui)
+    box = host.ui.modelComboBox
+    return [box.itemData(row) for row in range(box.count)]
+
+
+@pytest.mark.usefixtures("ct")
+def test_fast_or_accurate_is_chosen_and_remembered(host: Host, two_models: list[str]) -> None:
+    from CovidLesionSegLib.app.choices import fillChoices, optionsOf
+
+    box = host.ui.modelComboBox
+    assert two_models[:2] == [DEFAULT_MODEL, "consensus"]
+    assert box.itemText(0).startswith("Fast: ")
+    assert box.itemText(1) == "Accurate: consensus of 2 models"
+    box.setCurrentIndex(1)
+    assert optionsOf(host.widget._parameterNode)["model"] == "consensus"
+    host.ui.deviceComboBox.setCurrentIndex(host.ui.deviceComboBox.findData("cpu"))
+    host.scene.Clear(0)
+    assert optionsOf(host.widget._parameterNode) == {"device": "cpu", "model": "consensus"}
+    box.setCurrentIndex(0)
+    fillChoices(host.ui)
+
+
+@pytest.mark.usefixtures("two_models")
+def test_times_come_from_runs_that_were_timed(host: Host) -> None:
+    from CovidLesionSegLib.app.choices import fillChoices, showTimes
+    from CovidLesionSegLib.app.runTime import expectedTime, rememberTime
+
+    box, ct = host.ui.modelComboBox, reviewable_result().ct
+    rememberTime("consensus", "auto", ct.hu.size, 30.0)
+    host.addCt(ct)
+    assert box.itemText(1).endswith("models · about 30 s")
+    time = expectedTime("consensus", "auto", 4 * ct.hu.size)
+    assert time is not None
+    assert time.seconds == pytest.approx(120.0)
+    showTimes(host.ui, "auto", 4 * ct.hu.size)
+    assert box.itemText(1).endswith("models · about 2 min")
+    assert expectedTime("consensus", "cuda:1", 1000) is None
+    host.segment()
+    seconds = host.panel.run.seconds
+    own = expectedTime(DEFAULT_MODEL, "auto", ct.hu.size)
+    assert own is not None
+    assert own.seconds == pytest.approx(seconds)
+    assert f"about {max(1, round(seconds))} s" in box.itemText(0)
+    fillChoices(host.ui)
+
+
+@pytest.mark.usefixtures("host")
+def test_the_record_of_times_is_what_the_benchmark_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from CovidLesionSegLib.app import runTime
+
+    entry = {
+        "model": DEFAULT_MODEL,
+        "device": "cpu",
+        "machine": "a laptop",
+        "shape_zyx": [10, 20, 30],
+        "median_s": {"read": 1.0, "infection": 5.0},
+    }
+    (tmp_path / "run-times.json").write_text(json.dumps([entry]))
+    monkeypatch.setattr(runTime, "resources_dir", lambda: tmp_path)
+    time = runTime.expectedTime(DEFAULT_MODEL, "auto", 12000)
+    assert time == runTime.RunTime(12.0, "a laptop")
+    assert runTime.expectedTime(DEFAULT_MODEL, "cuda:0", 12000) is None
 
 
 @pytest.mark.usefixtures("ct")
@@ -153,7 +224,6 @@ def test_diagnostics_hold_versions_and_the_last_error_but_no_names(host: Host) -
 
 def test_importing_the_entry_file_imports_nothing_else() -> None:
     import subprocess
-    from pathlib import Path
 
     code = (
         "import sys, types\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from CovidLesionSegLib.mrml.review_session import INFECTION
@@ -242,27 +241,3 @@ def test_the_maps_are_shown_and_hidden(host: Host) -> None:
     assert composite.GetForegroundOpacity() == pytest.approx(0.25)
     host.ui.agreementCheckBox.setChecked(False)
     assert composite.GetForegroundVolumeID() is None
-
-
-@pytest.mark.usefixtures("result")
-def test_export_and_training_case(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from CovidLesionSegLib.app.dialogs import Dialogs
-    from training.data.volumes import find_volumes, load_volume
-
-    monkeypatch.setattr(Dialogs, "chooseFolder", lambda *_: str(tmp_path))
-    host.ui.lesionTable.selectRow(0)
-    host.ui.rejectButton.click()
-    host.ui.trainingButton.click()
-    (files,) = find_volumes(tmp_path)
-    case = load_volume(files)
-    session = host.panel.review.session
-    assert np.array_equal(case.ct.hu, session.context.ct.hu)
-    assert np.array_equal(case.infection, session.book.infection)
-    assert case.lung is not None
-    assert b"Chest CT" not in files.ct.read_bytes()
-    host.ui.exportButton.click()
-    for name in ("segmentation.seg.nrrd", "lobes.csv", "lesions.csv", "review-log.csv"):
-        assert (tmp_path / name).stat().st_size > 0
-    assert "rejected" in (tmp_path / "lesions.csv").read_text()

@@ -1,4 +1,4 @@
-"""What can be chosen below Advanced, and what the run is told of it."""
+"""Which models and devices can be chosen, and what the run is told of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import json
 import platform
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CovidLesionSegLib.engine.models import DEFAULT_MODEL
+from CovidLesionSegLib.engine.models import CONSENSUS, DEFAULT_MODEL, consensus_members
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.version import __version__
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 from CovidLesionSegLib.weights.store import default_store
+
+from .runTime import RunTime, expectedTime
+from .texts import durationText
 
 DEVICES = ("auto", "cpu", "cuda:0", "cuda:1", "mps")
 
@@ -24,18 +28,27 @@ def infectionModels() -> list[CatalogueEntry]:
     return sorted(entries, key=lambda entry: (entry.id != DEFAULT_MODEL, entry.id))
 
 
+def consensusMembers() -> tuple[str, ...]:
+    """Return the models that a consensus joins; empty when there are too few."""
+    try:
+        return consensus_members()
+    except CovidLesionSegError:
+        return ()
+
+
 def fillChoices(ui: Any) -> None:
     """Fill the lists of models and devices."""
     ui.modelComboBox.clear()
     try:
-        models = infectionModels()
+        models = [entry.id for entry in infectionModels()]
     except CovidLesionSegError as error:
         models = []
         ui.modelComboBox.setToolTip(error.message)
-    for entry in models:
-        ui.modelComboBox.addItem(entry.id, entry.id)
-    if not models:
-        ui.modelComboBox.addItem(DEFAULT_MODEL, DEFAULT_MODEL)
+    models = models or [DEFAULT_MODEL]
+    if consensusMembers():
+        models.insert(1, CONSENSUS)
+    for model in models:
+        ui.modelComboBox.addItem(modelText(model), model)
     ui.deviceComboBox.clear()
     texts = {"auto": _("Automatic"), "cpu": _("Processor (CPU)"), "mps": _("Apple GPU (mps)")}
     for device in DEVICES:
@@ -44,36 +57,62 @@ def fillChoices(ui: Any) -> None:
         )
 
 
+def modelText(model: str) -> str:
+    """Return a model as it stands in the list."""
+    if model == DEFAULT_MODEL:
+        return _("Fast: {model}").format(model=model)
+    if model == CONSENSUS:
+        return _("Accurate: consensus of {count} models").format(count=len(consensusMembers()))
+    return model
+
+
+def showTimes(ui: Any, device: str, voxels: int) -> None:
+    """Say behind every model how long it will take.
+
+    Args:
+        ui: The panel's widgets.
+        device: As chosen.
+        voxels: Size of the CT; 0 without one.
+    """
+    box = ui.modelComboBox
+    for row in range(box.count):
+        model = str(box.itemData(row))
+        time = expectedTime(model, device or "auto", voxels) if voxels else None
+        text = modelText(model)
+        if time is not None:
+            text += _(" · about {duration}").format(duration=durationText(time.seconds))
+        box.setItemText(row, text)
+        box.setItemData(row, _modelTip(model, time), qt.Qt.ToolTipRole)
+
+
+def _modelTip(model: str, time: RunTime | None) -> str:
+    parts = []
+    if model == CONSENSUS:
+        parts.append(
+            _("{models} together: their mean decides, and a map shows where they disagree.").format(
+                models=", ".join(consensusMembers())
+            )
+        )
+    if time is None:
+        parts.append(_("How long it takes is known after the first run."))
+    elif time.machine:
+        parts.append(_("Timed on {machine}, for this CT.").format(machine=time.machine))
+    else:
+        parts.append(_("From the last run on this computer, for this CT."))
+    return " ".join(parts)
+
+
 def optionsOf(parameters: Any) -> dict[str, Any]:
-    """Return the fields of `SegmentOptions` that differ from the defaults."""
-    options: dict[str, Any] = {"device": parameters.device or "auto"}
-    if parameters.model:
-        options["model"] = parameters.model
+    """Return the fields of `SegmentOptions` that were chosen."""
+    options: dict[str, Any] = {
+        "device": parameters.device or "auto",
+        "model": parameters.model or DEFAULT_MODEL,
+    }
     if parameters.weights:
         options["weights"] = parameters.weights
     if parameters.useThreshold:
         options["threshold"] = parameters.threshold
     return options
-
-
-def modelCardText(modelId: str) -> str:
-    """Return the card of a model as plain text."""
-    for entry in infectionModels():
-        if entry.id == modelId:
-            facts = {
-                _("Model"): entry.id,
-                _("Intended use"): entry.card.intended_use,
-                _("Not for"): entry.card.not_for,
-                _("Training data"): entry.card.training_data,
-                _("Split"): entry.card.split,
-                _("Scores"): ", ".join(
-                    f"{key} {value}" for key, value in entry.card.scores.items()
-                ),
-                _("Licence"): entry.card.licence,
-                _("Cite"): entry.card.citation,
-            }
-            return "\n\n".join(f"{key}: {value}" for key, value in facts.items() if value)
-    return _("The model {model} is not installed.").format(model=modelId)
 
 
 def diagnostics(parameters: Any, lastError: CovidLesionSegError | None) -> str:

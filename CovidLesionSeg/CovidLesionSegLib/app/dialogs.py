@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import slicer
-from slicer.i18n import tr as _
 
 TITLE = "CovidLesionSeg"
 
@@ -19,10 +18,10 @@ class Dialogs:
         """Show a text to be read."""
         slicer.util.infoDisplay(text, windowTitle=TITLE)
 
-    def chooseFolder(self, caption: str) -> str:
-        """Let the user choose a folder; empty when they think better of it."""
+    def chooseFolder(self, caption: str, start: str = "") -> str:
+        """Let the user choose a folder, beginning at one; empty when they think better of it."""
         import qt
 
         if slicer.app.testingEnabled():
             return ""
-        return str(qt.QFileDialog.getExistingDirectory(None, _(caption)) or "")
+        return str(qt.QFileDialog.getExistingDirectory(None, caption, start) or "")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CovidLesionSegLib.engine.result import SegmentationResult
-from CovidLesionSegLib.engine.review_values import ReviewContext
 from CovidLesionSegLib.errors import CancelledError, CovidLesionSegError
 from CovidLesionSegLib.mrml.display import jumpTo, pointOfInterestRas, setLungWindow
+from CovidLesionSegLib.mrml.result_import import ImportedRun
 from CovidLesionSegLib.mrml.review_session import ReviewSession
 from CovidLesionSegLib.mrml.run_nodes import isResult, nodeOfRun
 from CovidLesionSegLib.mrml.scene import ResultNodes
-from CovidLesionSegLib.mrml.session_export import exportReview, saveTrainingCase
 from CovidLesionSegLib.mrml.volume_input import checkVolumeNode
 
-from .choices import diagnostics, fillChoices, modelCardText, optionsOf
+from .choices import diagnostics, fillChoices, optionsOf, showTimes
 from .dialogs import Dialogs
+from .exportPanel import ExportPanel
+from .memory import recall, remember
+from .modelCard import modelCardText
 from .resultView import ResultView
 from .reviewPanel import ReviewPanel, setUsable
+from .runTime import rememberTime
 from .segmentationRun import RunListener, RunState, SegmentationRun, inputRemoved
 from .texts import MINIMUM_SLICER, durationText, intendedUse, licenceText, stageText
 from .torchRequirement import ensureTorch
@@ -43,23 +44,27 @@ class Panel:
         self._parameters: Any = None
         self._lastError: CovidLesionSegError | None = None
         self._options: dict[str, Any] = {}
+        self._timesFor: tuple[str, int] | None = None
+        self._showing = False
         self.run = SegmentationRun(
             RunListener(self._onState, self._onProgress, self._onResult, self._onFailed)
         )
         self.result = ResultView(ui, lambda: self._parameters.mapOpacity)
         self.review = ReviewPanel(ui, self._showNumbers)
+        self.export = ExportPanel(ui, self._dialogs)
         fillChoices(ui)
         self._connect()
         self._onState(RunState.IDLE)
         self.result.show(None, None)
         self.review.open(None)
-        ui.exportSection.setVisible(False)
+        self.export.open(None)
 
     def setParameterNode(self, parameters: Any) -> None:
         """Follow another parameter node, or none while the scene is closed."""
         self._parameters = parameters
         if parameters is not None:
             self._showChoices()
+        self._timesFor = None
         self.update()
 
     def update(self) -> None:
@@ -70,6 +75,7 @@ class Panel:
         if not self.run.isBusy:
             setUsable(self._ui.segmentButton, self._whyNot(), _("Segment the infection in this CT"))
         self._ui.thresholdSlider.setEnabled(parameters.useThreshold)
+        self._showTimes()
         node = parameters.resultSegmentation
         shown = self.review.session.node if self.review.session is not None else None
         if node is not shown:
@@ -100,8 +106,6 @@ class Panel:
         ui = self._ui
         for name, slot in {
             "segmentButton": self._onSegment,
-            "exportButton": self._onExport,
-            "trainingButton": self._onTraining,
             "diagnosticsButton": self._onDiagnostics,
             "intendedUseButton": lambda *_a: self._dialogs.tell(intendedUse()),
             "licenceButton": lambda *_a: self._dialogs.tell(licenceText()),
@@ -116,18 +120,37 @@ class Panel:
 
     def _onChoice(self, *_args: Any) -> None:
         parameters, ui = self._parameters, self._ui
-        if parameters is None:
+        if parameters is None or self._showing:
             return
         parameters.model = str(ui.modelComboBox.currentData or "")
         parameters.device = str(ui.deviceComboBox.currentData or "auto")
         parameters.weights = str(ui.weightsPathLineEdit.currentPath or "")
+        remember("Model", parameters.model)
+        remember("Device", parameters.device)
 
     def _showChoices(self) -> None:
+        """Show the choices of a scene; a new scene begins with those made last."""
         parameters, ui = self._parameters, self._ui
-        model, device, weights = parameters.model, parameters.device, parameters.weights
-        ui.modelComboBox.setCurrentIndex(max(0, ui.modelComboBox.findData(model)))
-        ui.deviceComboBox.setCurrentIndex(max(0, ui.deviceComboBox.findData(device)))
-        ui.weightsPathLineEdit.setCurrentPath(weights)
+        if not parameters.model:
+            parameters.device = recall("Device", "auto")
+        self._showing = True
+        for box, value in (
+            (ui.modelComboBox, parameters.model or recall("Model", "")),
+            (ui.deviceComboBox, parameters.device),
+        ):
+            box.setCurrentIndex(max(0, box.findData(value)))
+        ui.weightsPathLineEdit.setCurrentPath(parameters.weights)
+        self._showing = False
+        self._onChoice()
+
+    def _showTimes(self) -> None:
+        """Say how long each model takes, when the CT or the device has changed."""
+        parameters = self._parameters
+        image = parameters.inputVolume.GetImageData() if parameters.inputVolume else None
+        asked = (parameters.device, image.GetNumberOfPoints() if image is not None else 0)
+        if asked != self._timesFor:
+            self._timesFor = asked
+            showTimes(self._ui, *asked)
 
     def _whyNot(self) -> str:
         """Return why no run can be started now, empty when one can."""
@@ -170,7 +193,7 @@ class Panel:
         ui = self._ui
         busy = self.run.isBusy
         ui.progressBar.setVisible(busy)
-        for widget in (ui.inputSelector, ui.advancedSection):
+        for widget in (ui.inputSelector, ui.modelComboBox, ui.advancedSection):
             widget.setEnabled(not busy)
         if state is RunState.CANCELLING:
             self._status(_("Stopping..."))
@@ -193,16 +216,21 @@ class Panel:
             text += _(" · about {duration} left").format(duration=durationText(secondsLeft))
         self._status(text)
 
-    def _onResult(self, result: SegmentationResult, nodes: ResultNodes) -> None:
-        context = ReviewContext(result.ct, result.anatomy, result.prediction, result.infection)
+    def _onResult(self, run: ImportedRun) -> None:
+        result, nodes = run.result, run.nodes
         self._status(
             _("Done in {duration} on {device}").format(
-                duration=durationText(sum(result.run.timings_s.values())), device=result.run.device
+                duration=durationText(self.run.seconds), device=result.run.device
             )
         )
+        if not self._options.get("weights"):
+            rememberTime(
+                self._options["model"], self._options["device"], result.ct.hu.size, self.run.seconds
+            )
+            self._timesFor = None
         setLungWindow(nodes.ct)
         self._hideOthers(nodes)
-        self._open(nodes.segmentation, context)
+        self._open(nodes.segmentation, run)
         self._parameters.resultSegmentation = nodes.segmentation
         jumpTo(slicer.mrmlScene, pointOfInterestRas(result, nodes.ct))
         self._ui.boundaryCheckBox.setChecked(False)
@@ -228,16 +256,17 @@ class Panel:
             if self._dialogs.confirm(question):
                 self._start({**self._options, "device": "cpu"})
 
-    def _open(self, node: Any, context: ReviewContext | None = None) -> None:
-        """Show and review a result of the scene, or none."""
+    def _open(self, node: Any, run: ImportedRun | None = None) -> None:
+        """Show and review a result of the scene, fresh from its run or not, or none."""
         session = None
         if node is not None:
+            context, book = (run.context, run.book) if run is not None else (None, None)
             try:
-                session = ReviewSession(node, context, self._saveEditorState)
+                session = ReviewSession(node, context, self._saveEditorState, book)
             except CovidLesionSegError as error:
                 self._status(f"{error.message} {error.hint}", isError=True)
         self.review.open(session)
-        self._ui.exportSection.setVisible(session is not None)
+        self.export.open(session)
         self._showNumbers()
 
     def _saveEditorState(self) -> None:
@@ -249,30 +278,6 @@ class Panel:
             self.result.show(None, None)
         else:
             self.result.show(session.node, session.quantification)
-
-    def _onExport(self, _checked: bool = False) -> None:
-        folder = self._dialogs.chooseFolder(_("Folder for segmentation and tables"))
-        self._write(folder, lambda path: exportReview(self._session(), path) and "")
-
-    def _onTraining(self, _checked: bool = False) -> None:
-        folder = self._dialogs.chooseFolder(_("Folder for training cases"))
-        self._write(folder, lambda path: saveTrainingCase(self._session(), path))
-
-    def _session(self) -> ReviewSession:
-        if self.review.session is None:
-            raise CovidLesionSegError("no-result", _("There is no result to save."))
-        return self.review.session
-
-    def _write(self, folder: str, write: Any) -> None:
-        if not folder:
-            return
-        try:
-            name = write(Path(folder))
-        except CovidLesionSegError as error:
-            self._ui.exportLabel.setText(f"{error.message} {error.hint}")
-            return
-        text = _("Saved {name}").format(name=name) if name else _("Saved")
-        self._ui.exportLabel.setText(_("{text} in {folder}").format(text=text, folder=folder))
 
     def _onDiagnostics(self, _checked: bool = False) -> None:
         qt.QApplication.clipboard().setText(diagnostics(self._parameters, self._lastError))

@@ -18,11 +18,12 @@ from typing import Any
 import slicer
 
 from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.steps import finish
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.tables import write_lobes_csv
 from CovidLesionSegLib.jobs.runner import run_and_wait
 from CovidLesionSegLib.mrml.job_input import writeJobFromScene
-from CovidLesionSegLib.mrml.result_import import importRun
+from CovidLesionSegLib.mrml.result_import import importSteps
 from CovidLesionSegLib.mrml.scene import ResultNodes
 
 _LOG = logging.getLogger(__name__)
@@ -52,7 +53,9 @@ def segmentAndWait(
     try:
         job = writeJobFromScene(folder, volumeNode, values, lobesNode)
         run_and_wait(workerCommand(), job, onProgress or (lambda _stage, _fraction: None))
-        return importRun(volumeNode.GetScene(), folder, volumeNode, time.strftime("%H:%M:%S"))
+        clock = time.strftime("%H:%M:%S")
+        run = finish(importSteps(volumeNode.GetScene(), folder, volumeNode, clock))
+        return run.result, run.nodes
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

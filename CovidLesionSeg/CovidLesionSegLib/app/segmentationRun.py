@@ -11,15 +11,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.steps import Steps
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.jobs.protocol import Event
 from CovidLesionSegLib.mrml.job_input import writeJobFromScene
-from CovidLesionSegLib.mrml.result_import import importRun
-from CovidLesionSegLib.mrml.scene import ResultNodes
+from CovidLesionSegLib.mrml.result_import import ImportedRun, importSteps
 
 from .scripting import workerCommand
 from .workerProcess import WorkerProcess
@@ -50,13 +50,13 @@ class RunListener:
     Attributes:
         onState: Called with the new state.
         onProgress: Called with stage, fraction 0..1 and seconds left (None while unknown).
-        onResult: Called with the result and its nodes.
+        onResult: Called with the result in the scene.
         onFailed: Called with what went wrong.
     """
 
     onState: Callable[[RunState], None]
     onProgress: Callable[[str, float, float | None], None]
-    onResult: Callable[[SegmentationResult, ResultNodes], None]
+    onResult: Callable[[ImportedRun], None]
     onFailed: Callable[[CovidLesionSegError], None]
 
 
@@ -67,6 +67,10 @@ class SegmentationRun:
         listener: Who is told.
         command: The worker's command; a job's path is appended.
         silence_s: After so long without a word the worker counts as stuck.
+
+    Attributes:
+        state: Where the run is.
+        seconds: How long the last successful run took, from the click to the result.
     """
 
     def __init__(
@@ -86,6 +90,11 @@ class SegmentationRun:
         self._error: CovidLesionSegError | None = None
         self._started = 0.0
         self._fraction = 0.0
+        self._steps: Steps[ImportedRun] | None = None
+        self._stepTimer = qt.QTimer()
+        self._stepTimer.setSingleShot(True)
+        self._stepTimer.connect("timeout()", self._importStep)
+        self.seconds = 0.0
         self.state = RunState.IDLE
 
     @property
@@ -198,25 +207,42 @@ class SegmentationRun:
     def _import(self) -> None:
         self._go(RunState.IMPORTING)
         self._listener.onProgress("import", 1.0, None)
-        ctNode, folder = self._ctNode, self._folder
+        clock = time.strftime("%H:%M:%S")
+        self._steps = importSteps(self._ctNode.GetScene(), self._folder, self._ctNode, clock)
+        self._stepTimer.start(0)
+
+    def _importStep(self) -> None:
+        """Do one step; in between the application answers to its user."""
+        if self._steps is None:
+            return
         try:
-            if ctNode.GetScene() is None or ctNode.GetImageData() is None or folder is None:
-                raise _inputGone()
-            if ctNode.GetImageData().GetMTime() != self._voxelsModified:
-                raise CovidLesionSegError(
-                    "input-changed",
-                    _("The voxels of the CT were changed during the calculation."),
-                    _("Start the segmentation again."),
-                )
-            clock = time.strftime("%H:%M:%S")
-            result, nodes = importRun(ctNode.GetScene(), folder, ctNode, clock)
+            self._checkInput()
+            next(self._steps)
+        except StopIteration as end:
+            self._finish(end.value)
         except Exception as error:  # whatever it is, the panel must become usable again
             _LOG.exception("The result could not be imported")
             self._fail(_asOurs(error))
-            return
+        else:
+            self._stepTimer.start(0)
+
+    def _checkInput(self) -> None:
+        image = self._ctNode.GetImageData()
+        if self._ctNode.GetScene() is None or image is None:
+            raise _inputGone()
+        if image.GetMTime() != self._voxelsModified:
+            raise CovidLesionSegError(
+                "input-changed",
+                _("The voxels of the CT were changed during the calculation."),
+                _("Start the segmentation again."),
+            )
+
+    def _finish(self, run: ImportedRun) -> None:
+        self._steps = None
         self._cleanUp()
+        self.seconds = time.monotonic() - self._started
         self._go(RunState.DONE)
-        self._listener.onResult(result, nodes)
+        self._listener.onResult(run)
 
     def _fail(self, error: CovidLesionSegError) -> None:
         _LOG.warning("Run failed: %s", error.code)
@@ -225,6 +251,11 @@ class SegmentationRun:
         self._listener.onFailed(error)
 
     def _cleanUp(self) -> None:
+        self._stepTimer.stop()
+        if self._steps is not None:
+            # What was added to the scene so far is taken away again.
+            self._steps.close()
+            self._steps = None
         # The folder holds the patient's voxels.
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

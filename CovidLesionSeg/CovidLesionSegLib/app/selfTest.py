@@ -12,8 +12,10 @@ import slicer
 
 from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
+from CovidLesionSegLib.export.publish import export_files
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
-from CovidLesionSegLib.mrml.session_export import exportReview, saveTrainingCase
+from CovidLesionSegLib.mrml.session_export import exportJob, saveTrainingCase
+from CovidLesionSegLib.mrml.slicer_formats import formatsOfReview
 from CovidLesionSegLib.mrml.volume_node import addCtVolume
 
 _LONGEST_RUN_S = 300.0
@@ -61,7 +63,11 @@ def runScenario(
     _expect(nodeOfRun(session.node, "table").GetNumberOfRows() == 8, "the table node is there")
     say("Export")
     with tempfile.TemporaryDirectory() as folder:
-        _expect(len(exportReview(session, Path(folder))) == 4, "four files are written")
+        job, formats = exportJob(session), formatsOfReview(session.node)
+        possible = {key: each for key, each in formats.items() if not each.unavailable(job)}
+        written = export_files(job, possible, Path(folder) / "export")
+        _expect(set(written) == set(possible), "every format is written")
+        _expect("seg-nrrd" in written, "the segmentation is among them")
         _expect(bool(saveTrainingCase(session, Path(folder))), "a training case is written")
 
 

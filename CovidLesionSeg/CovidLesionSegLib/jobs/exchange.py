@@ -20,6 +20,7 @@ from CovidLesionSegLib.engine.geometry import Affine, AxisOrientation
 from CovidLesionSegLib.engine.result import LobeSource, SegmentationResult
 from CovidLesionSegLib.engine.result_json import result_to_json
 from CovidLesionSegLib.engine.result_reading import provenance_from_dict, result_from_dict
+from CovidLesionSegLib.engine.steps import Steps, finish
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 
@@ -110,14 +111,19 @@ def read_result(folder: Path) -> SegmentationResult:
     Raises:
         CovidLesionSegError: ``result-unreadable``.
     """
+    return finish(read_result_steps(folder))
+
+
+def read_result_steps(folder: Path) -> Steps[SegmentationResult]:
+    """Read what `write_result` wrote, one array after another; see `read_result`."""
     try:
         values = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
         grid = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
-        arrays = {
-            name: np.load(folder / file, allow_pickle=False)
-            for name, file in values["files"].items()
-            if file.endswith(".npy")
-        }
+        arrays = {}
+        for name, file in values["files"].items():
+            if file.endswith(".npy"):
+                arrays[name] = np.load(folder / file, allow_pickle=False)
+                yield
         ct = _ct(values["ct"], np.array(grid["input_affine_lps"]), arrays["hu"])
         return result_from_dict(values, ct, arrays)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -52,6 +52,7 @@ class ReviewSession:
     Args:
         segmentationNode: vtkMRMLSegmentationNode of a result.
         context: What `contextOfRun` returns, when the caller has it already.
+        book: The lesions of a fresh result, when the caller has them already.
         beforeEdit: Called before this session writes voxels, so that another tool can save
             a state for its own undo.
     """
@@ -61,6 +62,7 @@ class ReviewSession:
         segmentationNode: Any,
         context: ReviewContext | None = None,
         beforeEdit: Callable[[], None] = lambda: None,
+        book: LesionBook | None = None,
     ) -> None:
         self.node = segmentationNode
         self.context = context or contextOfRun(segmentationNode)
@@ -68,7 +70,7 @@ class ReviewSession:
         self._quantifier: Quantifier | None = None
         self._undo: list[tuple[str, Snapshot]] = []
         self._opacityIsStale = False
-        self.book = self._open()
+        self.book = self._open(book)
         untouched = not self.book.is_edited() and self.progress[0] == 0
         self.quantification = (
             quantification_from_dict(factsOfRun(segmentationNode)["quantification"])
@@ -244,13 +246,13 @@ class ReviewSession:
         except InputError:
             return None
 
-    def _open(self) -> LesionBook:
+    def _open(self, fresh: LesionBook | None) -> LesionBook:
         scene, title = self.node.GetScene(), self.node.GetName()
         ct = self.context.ct
         labels = nodeOfRun(self.node, "LesionMap")
         infection = maskOfSegment(self.node, INFECTION, ct)
         if labels is None:
-            book = LesionBook(self.context, infection)
+            book = fresh or LesionBook(self.context, infection)
             labels = addVolume(
                 scene, f"{title} lesion map", ct.to_input_grid(book.labels), ct.input_affine_lps
             )

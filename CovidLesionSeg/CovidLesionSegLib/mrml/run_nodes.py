@@ -20,6 +20,7 @@ from CovidLesionSegLib.engine.result import (
     SegmentationResult,
 )
 from CovidLesionSegLib.engine.review_values import ReviewContext
+from CovidLesionSegLib.engine.steps import Steps, finish
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.export.segments import segment_definitions
@@ -57,16 +58,22 @@ def addRunNodes(
         nodes: What `addResult` added for it.
         facts: Its parsed `result.json`.
     """
+    finish(addRunNodesSteps(scene, result, nodes, facts))
+
+
+def addRunNodesSteps(
+    scene: Any, result: SegmentationResult, nodes: ResultNodes, facts: dict[str, Any]
+) -> Steps[None]:
+    """Add the hidden nodes of a run in steps; see `addRunNodes`."""
     title = nodes.segmentation.GetName()
     probability = result.prediction.infection.astype(np.float32)
     probability *= PROBABILITY_SCALE
     np.rint(probability, out=probability)
-    hidden = {
-        "probability": _hiddenVolume(
-            scene, f"{title} probability", probability.astype(np.uint16), result
-        ),
-        "computed": _hiddenVolume(scene, f"{title} as computed", result.infection, result),
-    }
+    yield
+    scaled = probability.astype(np.uint16)
+    hidden = {"probability": _hiddenVolume(scene, f"{title} probability", scaled, result)}
+    yield
+    hidden["computed"] = _hiddenVolume(scene, f"{title} as computed", result.infection, result)
     for role, node in hidden.items():
         node.SetAndObserveTransformNodeID(nodes.ct.GetTransformNodeID())
         node.SetAttribute(PREFIX + "Role", role)
@@ -139,10 +146,25 @@ def contextOfRun(segmentationNode: Any) -> ReviewContext:
         prediction=Prediction(
             _scaled(probability, ct, 1.0 / PROBABILITY_SCALE),
             None,
-            _optional(nodeOfRun(segmentationNode, "agreement"), ct),
+            mapOfRun(segmentationNode, "agreement", ct),
         ),
         ai_infection=ct.orientation.to_lps(arrayFromNode(computed).astype(np.uint8)),
     )
+
+
+def mapOfRun(segmentationNode: Any, role: str, ct: CtVolume) -> NDArray[np.float16] | None:
+    """Return a map of a run: ``"boundary"`` or ``"agreement"``, 0..1; None without it.
+
+    Args:
+        segmentationNode: vtkMRMLSegmentationNode of a result.
+        role: Which one.
+        ct: Its CT.
+
+    Returns:
+        float16 ``[z, y, x]`` in LPS axis order.
+    """
+    node = nodeOfRun(segmentationNode, role)
+    return None if node is None else _scaled(node, ct, 1.0)
 
 
 def _hiddenVolume(
@@ -167,10 +189,6 @@ def _anatomy(segmentationNode: Any, facts: dict[str, Any], ct: CtVolume) -> Anat
         flags=tuple(facts["flags"]),
         lobe_uncertainty_mm=facts["lobe_uncertainty_mm"],
     )
-
-
-def _optional(node: Any | None, ct: CtVolume) -> NDArray[np.float16] | None:
-    return None if node is None else _scaled(node, ct, 1.0)
 
 
 def _scaled(node: Any, ct: CtVolume, scale: float) -> NDArray[np.float16]:

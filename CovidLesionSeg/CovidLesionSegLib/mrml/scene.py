@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.steps import Result, Steps, finish
 
 from .attributes import provenanceAttributes, setAttributes
 from .hierarchy import placeBesideCt
 from .map_node import addAgreementMap, addBoundaryMap
-from .segmentation_node import addSegmentation
+from .segmentation_node import addSegmentationSteps
 from .table_node import addLobesChart, addLobesTable
 
 
@@ -56,29 +57,55 @@ def addResult(
         name: Name of the segmentation; by default "Infection" with the model.
     """
     title = name or f"Infection ({result.run.model_id})"
-    before = {node.GetID() for node in _nodes(scene)}
-    try:
-        table = addLobesTable(scene, result.quantification, f"{title} per lobe")
-        nodes = ResultNodes(
-            ct=ctNode,
-            segmentation=addSegmentation(scene, result, ctNode, title),
-            table=table,
-            chart=addLobesChart(scene, table, f"{title} chart"),
-            boundaryMap=addBoundaryMap(scene, result, ctNode),
-            agreementMap=addAgreementMap(scene, result, ctNode),
-        )
-        _describe(nodes, result)
-        placeBesideCt(scene, ctNode, nodes.made)
-    except BaseException:
-        for node in _nodes(scene):
-            if node.GetID() not in before:
-                scene.RemoveNode(node)
-        raise
+    return finish(allOrNothing(scene, addResultSteps(scene, result, ctNode, title)))
+
+
+def addResultSteps(
+    scene: Any, result: SegmentationResult, ctNode: Any, title: str
+) -> Steps[ResultNodes]:
+    """Add a result beside its CT in steps; see `addResult`."""
+    table = addLobesTable(scene, result.quantification, f"{title} per lobe")
+    chart = addLobesChart(scene, table, f"{title} chart")
+    yield
+    segmentation = yield from addSegmentationSteps(scene, result, ctNode, title)
+    yield
+    boundaryMap = addBoundaryMap(scene, result, ctNode)
+    yield
+    agreementMap = addAgreementMap(scene, result, ctNode)
+    yield
+    nodes = ResultNodes(ctNode, segmentation, table, chart, boundaryMap, agreementMap)
+    _describe(nodes, result)
+    placeBesideCt(scene, ctNode, nodes.made)
     return nodes
 
 
-def _nodes(scene: Any) -> list[Any]:
-    return [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+def allOrNothing(scene: Any, steps: Steps[Result]) -> Steps[Result]:
+    """Do steps that add nodes; when one fails, or they are given up, remove what they added.
+
+    What others add between the steps stays.
+    """
+    added: set[str] = set()
+    try:
+        while True:
+            before = _ids(scene)
+            try:
+                next(steps)
+            except StopIteration as end:
+                value: Result = end.value
+                return value
+            finally:
+                added |= _ids(scene) - before
+            yield
+    except BaseException:
+        for nodeId in added:
+            node = scene.GetNodeByID(nodeId)
+            if node is not None:
+                scene.RemoveNode(node)
+        raise
+
+
+def _ids(scene: Any) -> set[str]:
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
 def _describe(nodes: ResultNodes, result: SegmentationResult) -> None:

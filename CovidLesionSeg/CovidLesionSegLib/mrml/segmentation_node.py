@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.geometry import Affine
 from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.steps import Steps, finish
 from CovidLesionSegLib.export.seg_nrrd import segment_tags
 from CovidLesionSegLib.export.segments import (
     SegmentDefinition,
@@ -34,17 +35,25 @@ def addSegmentation(scene: Any, result: SegmentationResult, ctNode: Any, name: s
         scene: vtkMRMLScene.
         result: The result.
         ctNode: vtkMRMLScalarVolumeNode of its CT: gives reference geometry and transform.
-        name: Node name; made unique.
+        name: Name of the node; made unique.
 
     Returns:
         vtkMRMLSegmentationNode with display node.
     """
+    return finish(addSegmentationSteps(scene, result, ctNode, name))
+
+
+def addSegmentationSteps(
+    scene: Any, result: SegmentationResult, ctNode: Any, name: str
+) -> Steps[Any]:
+    """Add a segmentation node, one layer after another; see `addSegmentation`."""
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
     node.SetAndObserveTransformNodeID(ctNode.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(ctNode)
     segmentation = node.GetSegmentation()
     segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
     for layer in segment_layers(result):
+        yield
         _addLayer(segmentation, layer, result)
     node.CreateDefaultDisplayNodes()
     showSegments(node)

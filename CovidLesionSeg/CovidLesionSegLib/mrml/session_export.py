@@ -1,59 +1,51 @@
-"""Files from a review: segmentation, tables, corrected case."""
+"""A review as something to export: the result as it is now, and what a person decided."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import slicer
+import numpy as np
+from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.opacity import split_opacity
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.result_json import layer_digests
 from CovidLesionSegLib.engine.result_reading import run_from_dict
-from CovidLesionSegLib.errors import CovidLesionSegError
-from CovidLesionSegLib.export.review_files import (
-    write_lesions_csv,
-    write_rows_csv,
-    write_training_case,
-)
-from CovidLesionSegLib.export.tables import write_lobes_csv
+from CovidLesionSegLib.engine.volume import CtVolume
+from CovidLesionSegLib.export.job import ExportJob, ReviewRecord
+from CovidLesionSegLib.export.review_files import write_training_case
 
 from .review_session import ReviewSession
-from .run_nodes import factsOfRun
+from .run_nodes import factsOfRun, mapOfRun
 
 
-def exportReview(session: ReviewSession, folder: Path) -> list[Path]:
-    """Write segmentation, per-lobe table, lesion list and audit log into a folder.
+def exportJob(
+    session: ReviewSession, files: Sequence[str] = (), identified: bool = False
+) -> ExportJob:
+    """Return a review as it is now, for the formats of `export.formats`.
 
     Args:
         session: The review, whose numbers are those of the last edit.
-        folder: An existing folder; files of the same names are replaced.
-
-    Returns:
-        What was written.
-
-    Raises:
-        CovidLesionSegError: ``output-not-written``.
+        files: The DICOM files that the CT was loaded from; empty for another source.
+        identified: Whether the patient may be named.
     """
     session.refresh()
     session.settle()
     facts = factsOfRun(session.node)
-    names = ("segmentation.seg.nrrd", "lobes.csv", "lesions.csv", "review-log.csv")
-    paths = [folder / name for name in names]
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(paths[0]))
-    if not storage.WriteData(session.node):
-        raise CovidLesionSegError(
-            "output-not-written",
-            f"{paths[0].name} could not be written.",
-            "Choose another folder, or look whether the disk is full.",
-        )
-    write_lobes_csv(
-        paths[1], session.quantification, run_from_dict(facts["run"], facts["timings_s"])
+    result = _resultNow(session, _withFiles(session.context.ct, files))
+    computed = facts.get("segmentation_sha256", {})
+    digests = layer_digests(result.layers)
+    edited = {name for name in digests if name in computed and digests[name] != computed[name]}
+    decided, _total = session.progress
+    review = ReviewRecord(session.lesions, tuple(session.log))
+    return ExportJob(
+        result=result,
+        edited_layers=frozenset(edited),
+        review=review if decided or review.log else None,
+        identified=identified,
     )
-    write_lesions_csv(paths[2], session.lesions)
-    entries = [asdict(entry) for entry in session.log]
-    header = list(entries[0]) if entries else ["time_utc", "action"]
-    write_rows_csv(paths[3], header, [list(entry.values()) for entry in entries])
-    return paths
 
 
 def saveTrainingCase(session: ReviewSession, folder: Path) -> str:
@@ -65,3 +57,30 @@ def saveTrainingCase(session: ReviewSession, folder: Path) -> str:
     session.refresh()
     context = session.context
     return write_training_case(folder, context.ct, session.book.infection, context.anatomy.lungs)
+
+
+def _withFiles(ct: CtVolume, files: Sequence[str]) -> CtVolume:
+    if not files:
+        return ct
+    return replace(ct, provenance=replace(ct.provenance, source="dicom", files=tuple(files)))
+
+
+def _resultNow(session: ReviewSession, ct: CtVolume) -> SegmentationResult:
+    facts, context = factsOfRun(session.node), session.context
+    infection = session.book.infection
+    opacity: NDArray[np.uint8] | None = None
+    if "opacity" in facts["files"]:
+        opacity = split_opacity(ct.hu, infection)
+    return SegmentationResult(
+        ct=ct,
+        prediction=replace(
+            context.prediction, boundary=mapOfRun(session.node, "boundary", context.ct)
+        ),
+        infection=infection,
+        anatomy=context.anatomy,
+        lesions=session.book.current,
+        quantification=session.quantification,
+        run=run_from_dict(facts["run"], facts["timings_s"]),
+        warnings=tuple(facts["warnings"]),
+        opacity=opacity,
+    )

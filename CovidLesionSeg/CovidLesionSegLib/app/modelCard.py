@@ -1,0 +1,55 @@
+"""The card of a model, or of all models of a consensus, as text for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from CovidLesionSegLib.engine.models import CONSENSUS
+from CovidLesionSegLib.weights.catalogue import CatalogueEntry
+
+from .choices import consensusMembers, infectionModels
+
+_SHOWN_SCORES = ("dice", "sensitivity", "precision", "lesion_f1")
+
+
+def modelCardText(model: str) -> str:
+    """Return the card of a model; what the models of a consensus share is said once."""
+    ids = consensusMembers() if model == CONSENSUS else (model,)
+    entries = [entry for entry in infectionModels() if entry.id in ids]
+    if not entries:
+        return _("The model {model} is not installed.").format(model=model)
+    facts = {
+        _("Model"): [entry.id for entry in entries],
+        _("Intended use"): [entry.card.intended_use for entry in entries],
+        _("Not for"): [entry.card.not_for for entry in entries],
+        _("Training data"): [entry.card.training_data for entry in entries],
+        _("Split"): [entry.card.split for entry in entries],
+        _("Scores"): [_scores(entry) for entry in entries],
+        _("Licence"): [entry.card.licence for entry in entries],
+        _("Cite"): [entry.card.citation for entry in entries],
+    }
+    texts = {key: "\n".join(dict.fromkeys(filter(None, facts[key]))) for key in facts}
+    return "\n\n".join(f"{key}: {text}" for key, text in texts.items() if text)
+
+
+def _scores(entry: CatalogueEntry) -> str:
+    """Return mean and interval of the whole pipeline on the validation cases."""
+    table = entry.card.scores.get("pipeline")
+    if not isinstance(table, Mapping):
+        return ""
+    parts = [
+        f"{name} {_number(table[name])}"
+        for name in _SHOWN_SCORES
+        if isinstance(table.get(name), Mapping)
+    ]
+    return f"{entry.id}: " + ", ".join(parts) if parts else ""
+
+
+def _number(value: Mapping[str, Any]) -> str:
+    text = f"{value['mean']:.2f}"
+    if "low" in value and "high" in value:
+        text += f" ({value['low']:.2f}-{value['high']:.2f})"
+    return text

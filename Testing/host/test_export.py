@@ -1,0 +1,170 @@
+"""The export section: formats, refusals in their own words, memory, and nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from CovidLesionSegLib.export.publish import DEFAULT_STEM
+from CovidLesionSegLib.export.seg_nrrd import read_segmentation
+from Testing.host.application import Host
+from Testing.support.review_result import reviewable_result
+
+
+@pytest.fixture
+def result(host: Host) -> Any:
+    """A result in review with the export section open; the segmentation node."""
+    host.addCt(reviewable_result().ct)
+    node = host.segment()
+    host.ui.exportSection.collapsed = False
+    return node
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that the user chooses."""
+    from CovidLesionSegLib.app.dialogs import Dialogs
+
+    monkeypatch.setattr(Dialogs, "chooseFolder", lambda *_: str(tmp_path))
+    return tmp_path
+
+
+def choose(host: Host, *keys: str) -> None:
+    """Tick these formats and no others."""
+    for key, box in host.panel.export._boxes.items():
+        box.setChecked(key in keys)
+
+
+def exported(folder: Path) -> Path:
+    """The one new folder of an export."""
+    (made,) = folder.iterdir()
+    return made
+
+
+def test_chosen_formats_are_written_into_a_folder_of_their_own(
+    host: Host, result: Any, folder: Path
+) -> None:
+    host.ui.lesionTable.selectRow(0)
+    host.ui.rejectButton.click()
+    choose(host, "seg-nrrd", "nifti", "stl", "obj")
+    host.ui.exportButton.click()
+    made = exported(folder)
+    assert made.name.startswith("chest-")
+    assert str(made) in host.ui.exportLabel.text
+    names = {path.name for path in made.iterdir()}
+    for ending in (".seg.nrrd", ".nii.gz", "_Infection.stl", ".obj", ".mtl"):
+        assert DEFAULT_STEM + ending in names
+    stored = read_segmentation(made / f"{DEFAULT_STEM}.seg.nrrd")
+    session = host.panel.review.session
+    voxels = session.context.ct.to_input_grid(session.book.infection)
+    assert stored.mask_kji("infection").sum() == voxels.sum()
+    assert result.GetName().startswith("Chest CT infection")
+    assert not result.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+@pytest.mark.usefixtures("result")
+def test_a_second_export_overwrites_nothing(host: Host, folder: Path) -> None:
+    choose(host, "nifti")
+    host.ui.exportButton.click()
+    host.ui.exportButton.click()
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.usefixtures("result", "folder")
+def test_formats_are_remembered(host: Host) -> None:
+    from CovidLesionSegLib.app.memory import recall
+
+    choose(host, "nifti", "stl")
+    assert recall("ExportFormats", None) == ["nifti", "stl"]
+    choose(host)
+    assert not host.ui.exportButton.enabled
+    assert host.ui.exportButton.toolTip == "Choose a format above"
+
+
+@pytest.mark.usefixtures("result")
+def test_what_cannot_be_written_says_why(host: Host) -> None:
+    boxes, formats = host.panel.export._boxes, host.panel.export._formats
+    for _ in range(3):
+        host.ui.lesionTable.selectRow(0)
+        host.ui.rejectButton.click()
+    mask = np.zeros_like(host.panel.review.session.book.infection)
+    from CovidLesionSegLib.mrml.segment_voxels import setMaskOfSegment
+
+    session = host.panel.review.session
+    setMaskOfSegment(session.node, "infection", mask, session.context.ct)
+    host.panel.export.update()
+    assert not boxes["stl"].enabled
+    assert boxes["stl"].toolTip == "There is no infection to make a surface of."
+    dicom = [key for key in formats if key.startswith("dicom")]
+    for key in dicom:
+        assert not boxes[key].enabled
+        assert boxes[key].toolTip != formats[key].title
+
+
+@pytest.mark.usefixtures("result")
+def test_a_failed_export_is_a_sentence_and_leaves_nothing(
+    host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CovidLesionSegLib.errors import CovidLesionSegError
+
+    def fail(*_arguments: object) -> None:
+        raise CovidLesionSegError("output-not-written", "The disk is full.", "Free some space.")
+
+    choose(host, "nifti")
+    formats = dict(host.panel.export._formats)
+    from dataclasses import replace
+
+    formats["nifti"] = replace(formats["nifti"], write=fail)
+    monkeypatch.setattr(host.panel.export, "_formats", formats)
+    host.ui.exportButton.click()
+    assert host.ui.exportLabel.text == "The disk is full. Free some space."
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("result")
+def test_training_case(host: Host, folder: Path) -> None:
+    from training.data.volumes import find_volumes, load_volume
+
+    host.ui.lesionTable.selectRow(0)
+    host.ui.rejectButton.click()
+    host.ui.trainingButton.click()
+    (files,) = find_volumes(folder)
+    case = load_volume(files)
+    session = host.panel.review.session
+    assert np.array_equal(case.ct.hu, session.context.ct.hu)
+    assert np.array_equal(case.infection, session.book.infection)
+    assert case.lung is not None
+    assert b"Chest CT" not in files.ct.read_bytes()
+
+
+@pytest.mark.usefixtures("result")
+def test_dicom_files_come_from_the_database(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    from CovidLesionSegLib.app.exportPanel import sourceFiles
+
+    paths = {uid: tmp_path / f"{uid}.dcm" for uid in ("1.2", "1.3")}
+    for path in paths.values():
+        path.write_bytes(b"")
+
+    class Database:
+        def fileForInstance(self, uid: str) -> str:
+            return str(paths.get(uid, ""))
+
+    node = host.ui.inputSelector.currentNode()
+    assert sourceFiles(node) == ()
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
+    node.SetAttribute("DICOM.instanceUIDs", "1.2 1.3")
+    assert sourceFiles(node) == tuple(map(str, paths.values()))
+    job = host.panel.export._job()
+    assert job.result.ct.provenance.source == "dicom"
+    assert job.patient is None
+    node.SetAttribute("DICOM.instanceUIDs", "1.2 1.9")
+    assert sourceFiles(node) == ()
+    assert json.dumps(host.asked) == "[]"
