@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from CovidLesionSegLib.export.dicom_seg import write_dicom_seg
 from CovidLesionSegLib.export.dicom_source import dicom_obstacle
 from CovidLesionSegLib.export.job import ExportJob
 from CovidLesionSegLib.export.segments import segment_layers
+from Testing.support.commands import command
 from Testing.support.dicom_job import (
     IDENTITY,
     ORIENTATIONS,
@@ -34,16 +32,6 @@ from Testing.support.dicom_job import (
 
 hd = pytest.importorskip("highdicom", reason="DICOM export needs highdicom")
 pydicom = pytest.importorskip("pydicom")
-
-
-def tool(name: str) -> str:
-    """Return a command of the environment, or skip."""
-    path = shutil.which(
-        name, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    )
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
 
 
 def masks_of(result: SegmentationResult) -> dict[str, NDArray[np.bool_]]:
@@ -78,7 +66,7 @@ def decoded_by_dcmqi(path: Path, job: ExportJob, folder: Path) -> dict[str, NDAr
     folder.mkdir()
     subprocess.run(
         [
-            tool("segimage2itkimage"),
+            command("segimage2itkimage"),
             "--inputDICOM",
             path,
             "--outputDirectory",
@@ -204,7 +192,7 @@ def test_the_same_content_is_the_same_object(job: ExportJob, tmp_path: Path) -> 
 def test_the_validator_finds_no_error(job: ExportJob, identified: bool, tmp_path: Path) -> None:
     (path,) = write_dicom_seg(replace(job, identified=identified), tmp_path / "x.seg.dcm")
     done = subprocess.run(
-        [tool("dciodvfy"), "-new", path], capture_output=True, text=True, check=False
+        [command("dciodvfy"), "-new", path], capture_output=True, text=True, check=False
     )
     assert "Segmentation" in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == []

@@ -1,0 +1,169 @@
+"""DICOM SR: another reader finds the numbers of the table, tied to the segments of the SEG."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from CovidLesionSegLib.engine.quantify import quantify
+from CovidLesionSegLib.engine.result import Anatomy, LobeSource
+from CovidLesionSegLib.export.dicom_codes import measure_code
+from CovidLesionSegLib.export.dicom_seg import write_dicom_seg
+from CovidLesionSegLib.export.dicom_sr import write_dicom_sr
+from CovidLesionSegLib.export.job import ExportJob
+from Testing.support.commands import command
+from Testing.support.dicom_job import IDENTITY, dicom_job, without_infection
+
+hd = pytest.importorskip("highdicom", reason="DICOM export needs highdicom")
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> ExportJob:
+    return dicom_job(tmp_path_factory.mktemp("ct"))
+
+
+def groups_of(path: Path) -> dict[str, Any]:
+    """Return the groups of measurements by their label."""
+    content = hd.sr.srread(path).content
+    groups = [
+        *content.get_volumetric_roi_measurement_groups(),
+        *content.get_image_measurement_groups(),
+    ]
+    return {group.tracking_identifier: group for group in groups}
+
+
+def compare(group: Any, measures: Any) -> int:
+    """Compare a group with a row of the table; returns how many numbers were compared."""
+    found = {
+        (item.name.value, item.derivation.value if item.derivation else ""): item
+        for item in group.get_measurements()
+    }
+    unknown = {item.name.value for item in group.get_qualitative_evaluations()}
+    numbers = 0
+    for name, measure in measures.items():
+        code = measure_code(name, measure.unit)
+        if measure.value is None:
+            assert code.value in unknown
+            continue
+        (item,) = (
+            value
+            for (key, derivation), value in found.items()
+            if key == code.value
+            and (derivation == "") == (name not in ("hu_p10", "hu_p90"))
+            and (name != "hu_p10" or derivation == "371890005")
+            and (name != "hu_p90" or derivation == "371887004")
+        )
+        assert item.value == pytest.approx(measure.value, rel=1e-9)
+        numbers += 1
+    assert numbers == len(found)
+    return numbers
+
+
+def test_highdicom_reads_the_numbers_of_the_table(job: ExportJob, tmp_path: Path) -> None:
+    (path,) = write_dicom_sr(job, tmp_path / "x.sr.dcm")
+    groups = groups_of(path)
+    table = job.result.quantification
+    numbers = 0
+    for row in table.rows:
+        scores = table.scores if row.region == "total" else {}
+        numbers += compare(groups[row.label], {**row.measures, **scores})
+    assert numbers > 80
+    assert len(groups) == len(table.rows) + 1
+
+
+def test_intervals_stand_beside_their_values(job: ExportJob, tmp_path: Path) -> None:
+    (path,) = write_dicom_sr(job, tmp_path / "x.sr.dcm")
+    percent = job.result.quantification.row("LLL").measures["infected_percent"]
+    assert percent.value is not None
+    assert percent.low is not None
+    assert percent.high is not None
+    (item,) = (
+        item
+        for item in groups_of(path)["left lower lobe"].get_measurements()
+        if item.name.value == "infected_percent"
+    )
+    assert item.unit.value == "%"
+    distances = sorted(
+        float(child.MeasuredValueSequence[0].NumericValue)
+        for child in item[0].ContentSequence
+        if child.ValueType == "NUM"
+    )
+    expected = sorted((percent.high - percent.value, percent.value - percent.low))
+    assert distances == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_it_refers_to_the_seg_of_the_same_result(job: ExportJob, tmp_path: Path) -> None:
+    (sr_path,) = write_dicom_sr(job, tmp_path / "x.sr.dcm")
+    (seg_path,) = write_dicom_seg(job, tmp_path / "x.seg.dcm")
+    seg = hd.seg.segread(seg_path)
+    groups = groups_of(sr_path)
+    for label in ("infection", "right lung", "left lower lobe"):
+        reference = groups[label].referenced_segment
+        assert reference.referenced_sop_instance_uid == seg.SOPInstanceUID
+        (number,) = reference.referenced_segment_numbers
+        assert seg.get_segment_description(number).segment_label.lower() == label
+        assert seg.get_segment_description(number).tracking_uid == groups[label].tracking_uid
+    evidence = hd.sr.srread(sr_path).CurrentRequestedProcedureEvidenceSequence
+    referred = {
+        item.ReferencedSOPInstanceUID
+        for study in evidence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    assert seg.SOPInstanceUID in referred
+    assert len(referred) == 1 + len(job.result.ct.provenance.files)
+
+
+def test_finding_sites_name_lobe_and_side(job: ExportJob, tmp_path: Path) -> None:
+    (path,) = write_dicom_sr(job, tmp_path / "x.sr.dcm")
+    (site,) = groups_of(path)["left lower lobe"].finding_sites
+    assert site.value.value == "90572001"
+    assert site.laterality.value == "7771000"
+
+
+def test_what_is_absent_is_unknown_and_not_zero(job: ExportJob, tmp_path: Path) -> None:
+    result = job.result
+    anatomy = Anatomy(result.anatomy.lungs, None, LobeSource.NONE)
+    numbers = quantify(result.ct, result.infection, anatomy, result.prediction, result.lesions)
+    without_lobes = replace(result, anatomy=anatomy, quantification=numbers)
+    for made in (replace(job, result=without_lobes), without_infection(job)):
+        (path,) = write_dicom_sr(made, tmp_path / "x.sr.dcm")
+        groups = groups_of(path)
+        table = made.result.quantification
+        for row in table.rows:
+            scores = table.scores if row.region == "total" else {}
+            compare(groups[row.label], {**row.measures, **scores})
+
+
+@pytest.mark.parametrize("identified", [False, True])
+def test_the_validator_finds_no_error(job: ExportJob, identified: bool, tmp_path: Path) -> None:
+    (path,) = write_dicom_sr(replace(job, identified=identified), tmp_path / "x.sr.dcm")
+    done = subprocess.run(
+        [command("dciodvfy"), "-new", path], capture_output=True, text=True, check=False
+    )
+    assert "Comprehensive3DSR" in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == []
+
+
+def test_dcmqi_reads_it_as_tid_1500(job: ExportJob, tmp_path: Path) -> None:
+    (path,) = write_dicom_sr(job, tmp_path / "x.sr.dcm")
+    metadata = tmp_path / "sr.json"
+    subprocess.run(
+        [command("tid1500reader"), "--inputDICOM", path, "--outputMetadata", metadata],
+        check=True,
+        capture_output=True,
+    )
+    text = metadata.read_text()
+    assert "left lower lobe" in text
+    assert "infected_percent" in text
+
+
+def test_identified_takes_over_the_patient(job: ExportJob, tmp_path: Path) -> None:
+    (path,) = write_dicom_sr(replace(job, identified=True), tmp_path / "x.sr.dcm")
+    report = hd.sr.srread(path)
+    assert str(report.PatientID) == IDENTITY["PatientID"]
+    assert report.StudyInstanceUID == "1.2.826.0.1.3680043.2.1125.7.8"
