@@ -1,7 +1,7 @@
 """Write model cards and the scores of the catalogue: ``python -m training.model_cards``.
 
-Both are made of the catalogue's entries and of the reports that `training.evaluate` left in
-`training/reports`; no number in them is typed by hand.
+Both are made of the catalogue's entries and of the reports that `training.evaluate` and
+`training.half_precision` left in `training/reports`; no number in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue, read_catalogue
 
 from .export_weights import RESOURCES
+from .half_precision import COMMAND as HALF_PRECISION_COMMAND
+from .half_precision import REPORT as HALF_PRECISION_REPORT
 
 _LOG = logging.getLogger("training")
 _HERE = Path(__file__).parent
 REPORTS = _HERE / "reports"
 CARDS = _HERE / "cards"
+
+HALF_PRECISION = "half_precision"
+"""Name of the tolerance among the scores of a catalogue entry."""
 
 _VARIANTS = {
     "pipeline": "as users run it: the engine's lungs, input cropped to them, 3D step",
@@ -53,6 +58,27 @@ def with_scores(entry: CatalogueEntry, report: Mapping[str, Any]) -> CatalogueEn
     return replace(entry, card=replace(entry.card, scores=scores))
 
 
+def with_half_precision(entry: CatalogueEntry, report: Mapping[str, Any]) -> CatalogueEntry:
+    """Return the entry with the tolerance that `training.half_precision` states for it.
+
+    An entry that the report does not hold stays as it is.
+
+    Raises:
+        InputError: ``scores-of-other-weights`` if the report is about another file.
+    """
+    found = report["models"].get(entry.id)
+    if found is None:
+        return entry
+    if found["sha256"] != entry.sha256:
+        raise InputError(
+            "scores-of-other-weights",
+            f"The half-precision report is about other weights than those of {entry.id!r}.",
+            f"Run {report['command']} on the exported file.",
+        )
+    scores = {**entry.card.scores, HALF_PRECISION: found["tolerance"]}
+    return replace(entry, card=replace(entry.card, scores=scores))
+
+
 def card_text(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> str:
     """Return the Markdown of one card.
 
@@ -62,6 +88,8 @@ def card_text(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> str:
     """
     sections = [f"# {entry.id}", _facts(entry), _use(entry)]
     sections += [_scores(report)] if report is not None else ["Not measured yet."]
+    promised = entry.card.scores.get(HALF_PRECISION)
+    sections += [_half_precision(promised)] if promised is not None else []
     return "\n\n".join(sections) + "\n"
 
 
@@ -111,6 +139,21 @@ def _scores(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _half_precision(promised: Mapping[str, Mapping[str, float]]) -> str:
+    lines = [
+        "## Half precision\n",
+        f"On slices of real CT no further from float32 than this (`{HALF_PRECISION_COMMAND}`).\n",
+        "| by autocast | mean difference of probabilities | largest | pixels decided otherwise |",
+        "|---|---|---|---|",
+    ]
+    for name, figures in promised.items():
+        lines.append(
+            f"| {name} | {figures['mean_difference']:g} | {figures['largest_difference']:g} "
+            f"| {figures['changed_percent']:g}% |"
+        )
+    return "\n".join(lines)
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
@@ -132,12 +175,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     entries = []
     try:
+        half_precision = json.loads(HALF_PRECISION_REPORT.read_text(encoding="utf-8"))
         for entry in read_catalogue(options.catalogue):
             path = options.reports / f"{entry.id}.json"
             report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-            entries.append(entry if report is None else with_scores(entry, report))
+            scored = entry if report is None else with_scores(entry, report)
+            entries.append(with_half_precision(scored, half_precision))
             card = options.out / f"{entry.id}.md"
-            card.write_text(card_text(entry, report), encoding="utf-8")
+            card.write_text(card_text(entries[-1], report), encoding="utf-8")
             _LOG.info("%s", card.name)
         options.catalogue.write_text(format_catalogue(tuple(entries)), encoding="utf-8")
     except CovidLesionSegError as error:

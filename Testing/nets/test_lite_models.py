@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -117,12 +116,6 @@ def test_infection_of_lite_inf_net_is_finer_than_the_papers_stride() -> None:
     assert bend(output.infection) > 2 * bend(output.sides["stride_8"])
 
 
-def test_exported_network_gives_the_same_output(settled: SegmentationModel) -> None:
-    images = _images(settled)
-    exported = torch.export.export(settled, (images,)).module()
-    _assert_same_output(settled, exported, images)
-
-
 @pytest.mark.slow
 def test_exported_inf_net_serves_other_sizes() -> None:
     model = create_model("inf-net").eval()
@@ -143,20 +136,6 @@ def _assert_same_output(model: nn.Module, other: nn.Module, images: Tensor) -> N
     assert expected.sides.keys() == found.sides.keys()
     for name, logits in expected.sides.items():
         assert torch.allclose(logits, found.sides[name], atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "mean_difference"), [(torch.float16, 0.01), (torch.bfloat16, 0.05)]
-)
-def test_half_precision_moves_probabilities_little(
-    settled: SegmentationModel, dtype: torch.dtype, mean_difference: float
-) -> None:
-    images = _images(settled, 96, 128)
-    half = copy.deepcopy(settled).to(dtype)
-    with torch.no_grad():
-        expected = torch.sigmoid(settled(images).infection)
-        found = torch.sigmoid(half(images.to(dtype)).infection.float())
-    assert (expected - found).abs().mean() < mean_difference
 
 
 def test_folded_network_computes_the_same_without_normalisation(
