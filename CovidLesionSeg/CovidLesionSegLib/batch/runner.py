@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
-from CovidLesionSegLib.engine.pipeline import SegmentOptions, segment
+from CovidLesionSegLib.engine.pipeline import Networks, SegmentOptions, open_networks, segment
 from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.errors import CovidLesionSegError
@@ -82,7 +82,7 @@ class CaseSettings:
 
 
 class CaseRunner:
-    """Runs cases in this process; at most two CTs are in memory at any time.
+    """Runs cases in this process with networks opened once; at most two CTs are in memory.
 
     Args:
         settings: What to run them with.
@@ -92,6 +92,7 @@ class CaseRunner:
     def __init__(self, settings: CaseSettings, worker: int = 0) -> None:
         self._settings = settings
         self._worker = worker
+        self._networks: Networks | None = None
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._ahead: tuple[Case, Future[CtVolume]] | None = None
 
@@ -106,7 +107,9 @@ class CaseRunner:
             ct = self._take(case).result()
             if upcoming is not None:
                 self._ahead = (upcoming, self._reader.submit(_read, upcoming))
-            result = segment(ct, self._options())
+            if self._networks is None:
+                self._networks = open_networks(self._options())
+            result = segment(ct, self._settings.options, networks=self._networks)
             write_case(self._settings.cases, case.id, result, self._settings.kinds)
         except CovidLesionSegError as error:
             return self._failed(case, error)

@@ -73,11 +73,42 @@ class SegmentOptions:
                 raise InputError(code, f"There is no file {path} with {name}.", "Check the path.")
 
 
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """The networks of a run, opened.
+
+    Attributes:
+        infection: Finds the infection.
+        lungs: Finds the lungs.
+    """
+
+    infection: InfectionModel
+    lungs: SliceModel
+
+
+def open_networks(options: SegmentOptions) -> Networks:
+    """Open the networks that `segment` needs, to use them for many CTs.
+
+    Args:
+        options: Says which, and on what device.
+
+    Raises:
+        InputError: A model or the device is not there.
+        CovidLesionSegError: A weight file is missing or damaged.
+    """
+    device = resolve_device(options.device)
+    use_all_cores()
+    return Networks(
+        open_infection_model(options.model, options.weights, device), open_lung_model(device)
+    )
+
+
 def segment(
     source: str | Path | CtVolume,
     options: SegmentOptions | None = None,
     *,
     reporter: Reporter | None = None,
+    networks: Networks | None = None,
     **choices: Any,
 ) -> SegmentationResult:
     """Segment the infection in a chest CT and measure it.
@@ -86,6 +117,7 @@ def segment(
         source: A NIfTI, NRRD or MetaImage file, a DICOM folder, or a CT already read.
         options: What to use; or give the fields of `SegmentOptions` by name.
         reporter: Follows the progress and can cancel.
+        networks: What `open_networks` has opened with the same options; opened anew by default.
         **choices: Fields of `SegmentOptions`, for example ``device="cuda:0"``.
 
     Raises:
@@ -103,20 +135,17 @@ def segment(
     with reporter.stage("read"):
         # The CT first: a wrong file is refused before torch, which is slow to load, is needed.
         ct = source if isinstance(source, CtVolume) else read_ct(source)
-        device = resolve_device(options.device)
-        use_all_cores()
-        model = open_infection_model(options.model, options.weights, device)
-        lung_model = open_lung_model(device)
-    return _run(ct, model, lung_model, options, reporter)
+        networks = networks or open_networks(options)
+    return _run(ct, networks, options, reporter)
 
 
 def _run(
     ct: CtVolume,
-    model: InfectionModel,
-    lung_model: SliceModel,
+    networks: Networks,
     options: SegmentOptions,
     reporter: Reporter,
 ) -> SegmentationResult:
+    model, lung_model = networks.infection, networks.lungs
     threshold = model.threshold if options.threshold is None else options.threshold
     with reporter.stage("lungs"):
         lungs = _find_lungs(ct, lung_model, reporter)
