@@ -44,6 +44,7 @@ def test_the_header_is_stable(tmp_path: Path) -> None:
         *("region", "label", "volume_ml", "infected_ml", "infected_percent"),
         *("infected_percent_low", "infected_percent_high", "mean_hu", "ct_severity_score_25"),
         *("flags", "missing_reason", "model_id", "weights_sha256", "threshold", "version"),
+        *("device", "definitions", "lobe_source", "ct_sha256"),
     ]
     for burden in ("none", "severe"):
         result = make_result(burden)

@@ -15,7 +15,7 @@ from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.overview import write_overview
 from CovidLesionSegLib.export.seg_nrrd import write_segmentation
-from CovidLesionSegLib.export.tables import write_lobes_csv
+from CovidLesionSegLib.export.tables import TableSource, write_lobes_csv
 
 RESULT_FILE = "result.json"
 
@@ -46,7 +46,9 @@ _WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]]
     "agreement": ("agreement.nii.gz", _write_agreement),
     "table": (
         "lobes.csv",
-        lambda path, result: write_lobes_csv(path, result.quantification, result.run),
+        lambda path, result: write_lobes_csv(
+            path, result.quantification, result.run, TableSource.of(result)
+        ),
     ),
     "overview": ("overview.png", write_overview),
     "scene": ("scene.mrb", _write_scene),

@@ -12,7 +12,11 @@ from .dicom_source import dicom_obstacle
 from .dicom_sr import write_dicom_sr
 from .job import ExportJob
 from .labelmaps import write_labelmaps
+from .report_content import report_content
+from .report_html import write_report_html
+from .report_pdf import pdf_obstacle, write_report_pdf
 from .seg_nrrd import seg_nrrd_support, write_segmentation
+from .tables import TableSource, write_lobes_csv, write_lobes_json
 
 NO_CT = "It needs the CT that was segmented. Give it with --ct."
 
@@ -52,6 +56,28 @@ def _write_seg_nrrd(job: ExportJob, path: Path) -> list[Path]:
     return [path]
 
 
+def _write_csv(job: ExportJob, path: Path) -> list[Path]:
+    result = job.result
+    write_lobes_csv(path, result.quantification, result.run, TableSource.of(result))
+    return [path]
+
+
+def _write_json(job: ExportJob, path: Path) -> list[Path]:
+    result = job.result
+    write_lobes_json(path, result.quantification, result.run, TableSource.of(result))
+    return [path]
+
+
+def _write_report(job: ExportJob, path: Path) -> list[Path]:
+    write_report_html(path, report_content(job))
+    return [path]
+
+
+def _write_report_pdf(job: ExportJob, path: Path) -> list[Path]:
+    write_report_pdf(path, report_content(job))
+    return [path]
+
+
 FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
     {
         "dicom-seg": ExportFormat(
@@ -64,6 +90,12 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
             "Segmentation for 3D Slicer", ".seg.nrrd", _write_seg_nrrd, seg_nrrd_support
         ),
         "nifti": ExportFormat("Label maps as NIfTI with a legend", ".nii.gz", write_labelmaps),
+        "csv": ExportFormat("Table by lobe (CSV)", ".lobes.csv", _write_csv),
+        "json": ExportFormat("Table by lobe (JSON)", ".lobes.json", _write_json),
+        "report": ExportFormat("Report as a web page (HTML)", ".report.html", _write_report),
+        "report-pdf": ExportFormat(
+            "Report as PDF", ".report.pdf", _write_report_pdf, lambda _job: pdf_obstacle()
+        ),
     }
 )
 """The formats that need neither Slicer's classes nor Qt, in the order in which they are

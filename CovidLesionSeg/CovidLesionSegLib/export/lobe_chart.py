@@ -34,7 +34,7 @@ def draw_lobe_chart(axes: Any, quantification: Quantification) -> None:
         quantification: The numbers.
     """
     axes.set_axis_off()
-    top = _nice_maximum(quantification)
+    top = nice_maximum(quantification)
     position = 0.0
     for regions in _GROUPS:
         for region in regions:
@@ -103,7 +103,7 @@ def _draw_row(axes: Any, row: RegionRow, position: float, top: float) -> None:
     weight = "bold" if row.region == "total" else "normal"
     main: dict[str, Any] = {"fontsize": 9.5, "color": INK, "va": "center", "fontweight": weight}
     side: dict[str, Any] = {"fontsize": 8.0, "color": QUIET, "va": "center"}
-    axes.text(0.0, position, _short_name(row), **main)
+    axes.text(0.0, position, short_name(row), **main)
     percent = row.measures["infected_percent"]
     if percent.value is None:
         axes.text(_BARS_IN[0] + 0.05, position, percent.reason, **side)
@@ -136,12 +136,13 @@ def _draw_bar(axes: Any, row: RegionRow, percent: Measure, position: float, top:
         axes.plot(ends, [position] * 2, color=INK, linewidth=1.0, solid_capstyle="butt")
 
 
-def _short_name(row: RegionRow) -> str:
+def short_name(row: RegionRow) -> str:
+    """Return ``"RUL"``, ``"Right lung"`` or ``"Both lungs"``."""
     names = {"right-lung": "Right lung", "left-lung": "Left lung", "total": "Both lungs"}
     return names.get(row.region, row.region)
 
 
-def _nice_maximum(quantification: Quantification) -> float:
+def nice_maximum(quantification: Quantification) -> float:
     """Return where the bars' axis ends: the next of 5, 10, 20, 40, 60, 80 and 100 percent."""
     values = [0.0]
     for row in quantification.rows:

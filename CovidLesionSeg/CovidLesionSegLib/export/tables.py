@@ -1,14 +1,25 @@
-"""The per-lobe table as columns, and as a CSV file."""
+"""The per-lobe table as columns, and as CSV and JSON files."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from CovidLesionSegLib.engine.atomic import atomic_path
-from CovidLesionSegLib.engine.result import Measure, Quantification, RegionRow, RunInfo
+from CovidLesionSegLib.engine.definitions import DEFINITIONS_VERSION
+from CovidLesionSegLib.engine.result import (
+    Measure,
+    Quantification,
+    RegionRow,
+    RunInfo,
+    SegmentationResult,
+)
+
+TABLE_SCHEMA = "covid-lesion-seg/lobes/1"
 
 Cell = str | float | None
 
@@ -55,6 +66,24 @@ class Column:
     description: str = ""
 
 
+@dataclass(frozen=True)
+class TableSource:
+    """What was measured, for the provenance columns of a table.
+
+    Attributes:
+        ct_sha256: `CtVolume.digest`; joins the table to other files of the same CT.
+        lobe_source: Value of a `LobeSource`.
+    """
+
+    ct_sha256: str = ""
+    lobe_source: str = ""
+
+    @classmethod
+    def of(cls, result: SegmentationResult) -> TableSource:
+        """Return the source of a result."""
+        return cls(result.ct.digest(), result.anatomy.lobe_source.value)
+
+
 def lobes_columns(quantification: Quantification) -> tuple[Column, ...]:
     """Return the table by columns, the same for CSV, MRML and the report.
 
@@ -81,34 +110,95 @@ def lobes_columns(quantification: Quantification) -> tuple[Column, ...]:
 
 
 def write_lobes_csv(
-    path: str | os.PathLike[str], quantification: Quantification, run: RunInfo
+    path: str | os.PathLike[str],
+    quantification: Quantification,
+    run: RunInfo,
+    source: TableSource | None = None,
 ) -> None:
     """Write the per-lobe table as tidy CSV.
 
     UTF-8, comma, decimal point, one header line with stable names; an absent value is an empty
-    cell. Every row carries the provenance: ``model_id``, ``weights_sha256``, ``threshold`` and
-    ``version``.
+    cell. Every row carries the provenance: ``model_id``, ``weights_sha256``, ``threshold``,
+    ``version``, ``device``, ``definitions``, ``lobe_source`` and ``ct_sha256``.
 
     Args:
         path: File to write.
         quantification: The numbers.
         run: How they were made.
+        source: What was measured; its columns stay empty without it.
 
     Raises:
         CovidLesionSegError: ``output-not-written``.
     """
     columns = lobes_columns(quantification)
-    provenance = {
-        "model_id": run.model_id,
-        "weights_sha256": ";".join(digest for _, digest in sorted(run.weights_sha256.items())),
-        "threshold": f"{run.threshold:g}",
-        "version": run.versions.get("CovidLesionSeg", ""),
-    }
+    provenance = _provenance(run, source or TableSource())
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*(column.name for column in columns), *provenance])
         for cells in zip(*(column.cells for column in columns), strict=True):
             writer.writerow([*(_format(cell) for cell in cells), *provenance.values()])
+
+
+def write_lobes_json(
+    path: str | os.PathLike[str],
+    quantification: Quantification,
+    run: RunInfo,
+    source: TableSource | None = None,
+) -> None:
+    """Write the per-lobe table as JSON: the CSV's twin, with units and definitions.
+
+    ``Resources/schemas/lobes-1.schema.json`` describes it. An absent value is null.
+
+    Args:
+        path: File to write.
+        quantification: The numbers.
+        run: How they were made.
+        source: What was measured; empty texts without it.
+
+    Raises:
+        CovidLesionSegError: ``output-not-written``.
+    """
+    content = lobes_table_to_dict(quantification, run, source or TableSource())
+    with atomic_path(path) as partial:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def lobes_table_to_dict(
+    quantification: Quantification, run: RunInfo, source: TableSource
+) -> dict[str, Any]:
+    """Return the per-lobe table ready for JSON, its numbers as the CSV writes them."""
+    columns = lobes_columns(quantification)
+    return {
+        "schema": TABLE_SCHEMA,
+        "provenance": _provenance(run, source),
+        "columns": [
+            {
+                "name": column.name,
+                "title": column.title,
+                "unit": column.unit,
+                "description": column.description,
+            }
+            for column in columns
+        ],
+        "rows": [
+            {column.name: _json_cell(column.cells[number]) for column in columns}
+            for number in range(len(quantification.rows))
+        ],
+    }
+
+
+def _provenance(run: RunInfo, source: TableSource) -> dict[str, str]:
+    return {
+        "model_id": run.model_id,
+        "weights_sha256": ";".join(digest for _, digest in sorted(run.weights_sha256.items())),
+        "threshold": f"{run.threshold:g}",
+        "version": run.versions.get("CovidLesionSeg", ""),
+        "device": run.device,
+        "definitions": DEFINITIONS_VERSION,
+        "lobe_source": source.lobe_source,
+        "ct_sha256": source.ct_sha256,
+    }
 
 
 def measure_title(name: str, unit: str) -> str:
@@ -162,3 +252,7 @@ def _format(cell: Cell) -> str:
         return ""
     # Six significant digits are beyond any measurement here, and read well.
     return cell if isinstance(cell, str) else f"{cell:.6g}"
+
+
+def _json_cell(cell: Cell) -> Cell:
+    return float(_format(cell)) if isinstance(cell, int | float) else cell

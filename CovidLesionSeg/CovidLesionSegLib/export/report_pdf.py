@@ -1,0 +1,396 @@
+"""A report as PDF with ReportLab, for the terminal; in Slicer, Qt's printer does it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sized
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from CovidLesionSegLib.engine.atomic import atomic_path
+from CovidLesionSegLib.errors import CovidLesionSegError
+
+from .canvas import Rgb
+from .report_model import (
+    WIDTH_MM,
+    Bar,
+    Block,
+    Bullets,
+    Chart,
+    Facts,
+    Legend,
+    Paragraph,
+    PictureRow,
+    Report,
+    Section,
+    Table,
+)
+
+PAPERS_MM = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
+
+_POINT = 72.0 / 25.4
+"""Points per mm."""
+_FRAME_PADDING = 6.0
+"""Points that ReportLab's frame keeps free inside its margins."""
+_TOP_MM, _BOTTOM_MM = 18.0, 20.0
+_SHORT_TABLE = 12
+"""Rows that are kept on one page with their heading."""
+_LEAST_MM = 45.0
+_FONT, _BOLD = "ReportSans", "ReportSans-Bold"
+_FACT_SHARE = 0.24
+_BAR_MM = (24.0, 100.0, 44.0)
+_BAR_HEIGHT_MM = 5.2
+_INK, _QUIET, _RULE, _GRID = "#1c1c1c", "#444444", "#555555", "#bbbbbb"
+
+
+def write_report_pdf(path: str | os.PathLike[str], report: Report, paper: str = "a4") -> None:
+    """Write a report as PDF.
+
+    The same report gives the same bytes. Fonts are embedded.
+
+    Args:
+        path: File to write.
+        report: What it says.
+        paper: ``"a4"`` or ``"letter"``.
+
+    Raises:
+        CovidLesionSegError: ``report-extra-missing``, ``output-not-written``.
+    """
+    content = _Renderer(report, PAPERS_MM[paper]).bytes()
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+
+
+def pdf_obstacle() -> str | None:
+    """Return why no PDF can be written here, for people; None if it can."""
+    import importlib.util
+
+    if all(importlib.util.find_spec(name) for name in ("reportlab", "matplotlib")):
+        return None
+    return (
+        "It needs the package reportlab: pip install 'CovidLesionSegLib[report]'. The HTML "
+        "report needs nothing, and every browser prints it as PDF."
+    )
+
+
+def _lines(block: Table | Facts) -> Sized:
+    return block.rows if isinstance(block, Table) else block.pairs
+
+
+class _Renderer:
+    """Turns blocks into ReportLab's flowables."""
+
+    def __init__(self, report: Report, paper_mm: tuple[float, float]) -> None:
+        reason = pdf_obstacle()
+        if reason is not None:
+            raise CovidLesionSegError("report-extra-missing", "No PDF can be made.", reason)
+        _register_fonts()
+        self._report = report
+        self._paper = tuple(size * _POINT for size in paper_mm)
+        self._styles = _styles()
+
+    def bytes(self) -> bytes:
+        from reportlab.platypus import SimpleDocTemplate
+
+        buffer = io.BytesIO()
+        side = (self._paper[0] - WIDTH_MM * _POINT) / 2.0 - _FRAME_PADDING
+        document = SimpleDocTemplate(
+            buffer,
+            pagesize=self._paper,
+            leftMargin=side,
+            rightMargin=side,
+            topMargin=_TOP_MM * _POINT,
+            bottomMargin=_BOTTOM_MM * _POINT,
+            title=self._report.title,
+            author="CovidLesionSeg",
+            lang="en",
+            invariant=1,
+        )
+        flowables = [
+            self._text(self._report.title, "title"),
+            self._text(self._report.subtitle, "subtitle"),
+            self._text(self._report.notice, "notice"),
+        ]
+        for section in self._report.sections:
+            flowables += self._section(section)
+        document.build(flowables, onFirstPage=self._foot, onLaterPages=self._foot)
+        return buffer.getvalue()
+
+    def _foot(self, canvas: Any, document: Any) -> None:
+        canvas.saveState()
+        canvas.setFont(_FONT, 7.5)
+        canvas.setFillColor(_QUIET)
+        y = _BOTTOM_MM * _POINT * 0.55
+        left = document.leftMargin + _FRAME_PADDING
+        canvas.drawString(left, y, self._report.footer)
+        right = self._paper[0] - left
+        canvas.drawRightString(right, y, f"Page {canvas.getPageNumber()}")
+        canvas.restoreState()
+
+    def _text(self, text: str, style: str) -> Any:
+        from reportlab.platypus import Paragraph as RlParagraph
+
+        return RlParagraph(escape(text), self._styles[style])
+
+    def _section(self, section: Section) -> list[Any]:
+        from reportlab.platypus import CondPageBreak, HRFlowable, KeepTogether
+
+        heading = [
+            self._text(section.title, "heading"),
+            HRFlowable(width="100%", thickness=0.8, color=_RULE, spaceAfter=5, spaceBefore=0),
+        ]
+        flowables: list[Any] = []
+        blocks = list(section.blocks)
+        # A heading stands on the page of what it announces; long tables may part.
+        together = heading
+        while blocks:
+            block = blocks.pop(0)
+            is_long = isinstance(block, Table | Facts) and len(_lines(block)) > _SHORT_TABLE
+            if is_long:
+                flowables += [CondPageBreak(_LEAST_MM * _POINT), *together, *self._block(block)]
+                break
+            together += self._block(block)
+            if not isinstance(block, Paragraph):
+                flowables.append(KeepTogether(together))
+                break
+        else:
+            flowables.append(KeepTogether(together))
+        for block in blocks:
+            flowables += self._block(block)
+        return flowables
+
+    def _block(self, block: Block) -> list[Any]:
+        render: Any = {
+            Paragraph: self._paragraph,
+            Bullets: self._bullets,
+            Facts: self._facts,
+            Table: self._table,
+            Chart: self._chart,
+            Legend: self._legend,
+            PictureRow: self._pictures,
+        }[type(block)]
+        parts: list[Any] = render(block)
+        return parts
+
+    def _paragraph(self, block: Paragraph) -> list[Any]:
+        return [self._text(block.text, block.style)]
+
+    def _bullets(self, block: Bullets) -> list[Any]:
+        from reportlab.platypus import Paragraph as RlParagraph
+
+        return [
+            RlParagraph(escape(text), self._styles["bullet"], bulletText="•")
+            for text in block.texts
+        ]
+
+    def _facts(self, block: Facts) -> list[Any]:
+        widths = [WIDTH_MM * _FACT_SHARE, WIDTH_MM * (1.0 - _FACT_SHARE)]
+        rows = [
+            [self._text(name, "cell-strong"), self._text(value, "cell")]
+            for name, value in block.pairs
+        ]
+        return [self._grid(rows, widths, [("LINEBELOW", (0, 0), (-1, -1), 0.4, "#cccccc")])]
+
+    def _table(self, block: Table) -> list[Any]:
+        total = sum(column.share for column in block.columns)
+        widths = [WIDTH_MM * column.share / total for column in block.columns]
+        ends = ["-number" if column.is_number else "" for column in block.columns]
+        heads = [
+            self._text(column.title, f"cell-strong{end}")
+            for column, end in zip(block.columns, ends, strict=True)
+        ]
+        rows = [heads]
+        for number, row in enumerate(block.rows):
+            kind = "cell-strong" if number in block.strong else "cell"
+            rows.append(
+                [self._text(cell, f"{kind}{end}") for cell, end in zip(row, ends, strict=True)]
+            )
+        lines: list[Any] = [("LINEBELOW", (0, 1), (-1, -1), 0.4, "#cccccc")]
+        lines += [("LINEABOVE", (0, n + 1), (-1, n + 1), 0.8, _RULE) for n in block.ruled]
+        lines += [
+            ("LINEBELOW", (0, 0), (-1, 0), 0.8, _RULE),
+            ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
+        ]
+        return [self._grid(rows, widths, lines, repeat=1)]
+
+    def _grid(
+        self, rows: list[Any], widths_mm: list[float], lines: list[Any], repeat: int = 0
+    ) -> Any:
+        from reportlab.platypus import Table as RlTable
+
+        base = [
+            ("LEFTPADDING", (0, 0), (-1, -1), 3),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("TOPPADDING", (0, 0), (-1, -1), 1.8),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 2.2),
+            ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ]
+        return RlTable(
+            rows,
+            colWidths=[width * _POINT for width in widths_mm],
+            repeatRows=repeat,
+            style=[*base, *lines],
+            spaceAfter=5,
+        )
+
+    def _chart(self, block: Chart) -> list[Any]:
+        from reportlab.platypus import Table as RlTable
+
+        rows: list[Any] = []
+        style: list[Any] = [
+            ("LEFTPADDING", (0, 0), (-1, -1), 3),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("LEFTPADDING", (1, 0), (1, -1), 0),
+            ("RIGHTPADDING", (1, 0), (1, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, -1), 0),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
+            ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+        ]
+        for number, bar in enumerate(block.bars):
+            kind = "cell-strong" if bar.strong else "cell"
+            label, text = self._text(bar.label, kind), self._text(bar.text, kind)
+            if bar.starts_group:
+                style.append(("TOPPADDING", (0, number), (-1, number), 4))
+            if bar.parts:
+                rows.append([label, _bar_drawing(bar), text])
+            else:
+                style.append(("SPAN", (1, number), (2, number)))
+                rows.append([label, self._text(bar.text, "quiet"), ""])
+        rows.append(["", _ticks_drawing(block.ticks), ""])
+        widths = [width * _POINT for width in _BAR_MM]
+        return [RlTable(rows, colWidths=widths, style=style, spaceAfter=4)]
+
+    def _legend(self, block: Legend) -> list[Any]:
+        marks = [
+            f'<font color="{_hex(color)}">\N{BLACK SQUARE}</font>&nbsp;'
+            + escape(text).replace(" ", "&nbsp;")
+            for color, text in block.entries
+        ]
+        from reportlab.platypus import Paragraph as RlParagraph
+
+        return [RlParagraph(" &nbsp; &nbsp; ".join(marks), self._styles["quiet"])]
+
+    def _pictures(self, block: PictureRow) -> list[Any]:
+        from reportlab.platypus import Image, KeepTogether
+        from reportlab.platypus import Table as RlTable
+
+        images, captions, widths = [], [], []
+        for picture in block.pictures:
+            size = (picture.width_mm * _POINT, picture.height_mm * _POINT)
+            images.append(Image(io.BytesIO(picture.png), *size))
+            captions.append(self._text(picture.caption, "quiet"))
+            widths.append(size[0])
+        spare = WIDTH_MM * _POINT - sum(widths)
+        gap = spare / (len(widths) - 1) if len(widths) > 1 else 0.0
+        padded = [width + gap for width in widths[:-1]] + [widths[-1]]
+        style = [
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+            ("RIGHTPADDING", (0, 0), (-2, -1), gap),
+            ("TOPPADDING", (0, 0), (-1, -1), 0),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
+            ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
+            ("VALIGN", (0, 1), (-1, 1), "TOP"),
+        ]
+        table = RlTable([images, captions], colWidths=padded, style=style, hAlign="LEFT")
+        return [KeepTogether([table])]
+
+
+def _bar_drawing(bar: Bar) -> Any:
+    from reportlab.graphics.shapes import Drawing, Line, Rect
+    from reportlab.lib.colors import HexColor
+
+    width, height = _BAR_MM[1] * _POINT, _BAR_HEIGHT_MM * _POINT
+    drawing = Drawing(width, height)
+    for share in (0.0, 0.5, 1.0):
+        x = share * width
+        drawing.add(Line(x, 0, x, height, strokeColor=HexColor(_GRID), strokeWidth=0.5))
+    start = 0.0
+    for share, color in bar.parts:
+        drawing.add(
+            Rect(
+                start * width,
+                0.2 * height,
+                share * width,
+                0.6 * height,
+                fillColor=HexColor(_hex(color)),
+                strokeColor=None,
+                strokeWidth=0,
+            )
+        )
+        start += share
+    if bar.interval is not None:
+        low, high = (end * width for end in bar.interval)
+        ends = [(low, 0.5, high, 0.5), (low, 0.33, low, 0.67), (high, 0.33, high, 0.67)]
+        for x0, y0, x1, y1 in ends:
+            line = Line(x0, y0 * height, x1, y1 * height)
+            line.strokeColor, line.strokeWidth = HexColor(_INK), 0.9
+            drawing.add(line)
+    return drawing
+
+
+def _ticks_drawing(ticks: tuple[str, str, str]) -> Any:
+    from reportlab.graphics.shapes import Drawing, String
+    from reportlab.lib.colors import HexColor
+
+    width = _BAR_MM[1] * _POINT
+    drawing = Drawing(width, 10)
+    for share, tick in zip((0.0, 0.5, 1.0), ticks, strict=True):
+        text = String(share * width, 2, tick, fontName=_FONT, fontSize=7.2, textAnchor="middle")
+        text.fillColor = HexColor(_QUIET)
+        drawing.add(text)
+    return drawing
+
+
+def _styles() -> dict[str, Any]:
+    from reportlab.lib.enums import TA_RIGHT
+    from reportlab.lib.styles import ParagraphStyle
+
+    def style(name: str, size: float, **more: Any) -> ParagraphStyle:
+        values = {"fontName": _FONT, "leading": 1.3 * size, "textColor": _INK, **more}
+        return ParagraphStyle(name, fontSize=size, **values)
+
+    cells = {
+        f"cell{weight}{end}": style(f"cell{weight}{end}", 7.6, fontName=font, alignment=align)
+        for weight, font in (("", _FONT), ("-strong", _BOLD))
+        for end, align in (("", 0), ("-number", TA_RIGHT))
+    }
+    boxed = {"borderWidth": 1.2, "borderPadding": 5, "borderColor": _INK}
+    return {
+        **cells,
+        "title": style("title", 15.5, fontName=_BOLD, spaceAfter=3),
+        "subtitle": style("subtitle", 8.6, textColor=_QUIET, spaceAfter=2),
+        "notice": style(
+            "notice",
+            8.8,
+            fontName=_BOLD,
+            leftIndent=6,
+            rightIndent=6,
+            spaceBefore=8,
+            spaceAfter=9,
+            **boxed,
+        ),
+        "heading": style("heading", 10.5, fontName=_BOLD, spaceBefore=11, spaceAfter=2),
+        "normal": style("normal", 8.6, spaceAfter=5),
+        "lead": style("lead", 13.5, fontName=_BOLD, spaceAfter=4),
+        "quiet": style("quiet", 7.4, textColor=_QUIET, spaceAfter=3),
+        "bullet": style("bullet", 8.6, leftIndent=10, spaceAfter=3),
+    }
+
+
+def _register_fonts() -> None:
+    """Embed the font that matplotlib brings: it has Greek, Cyrillic and mathematical signs."""
+    import matplotlib
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    for name, file in ((_FONT, "DejaVuSans.ttf"), (_BOLD, "DejaVuSans-Bold.ttf")):
+        if name not in pdfmetrics.getRegisteredFontNames():
+            pdfmetrics.registerFont(TTFont(name, str(folder / file)))
+
+
+def _hex(color: Rgb) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
