@@ -58,11 +58,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def all_formats() -> Mapping[str, ExportFormat]:
-    """Return every format by name, those that need Slicer's classes included."""
+    """Return every format by name, those that need VTK or Slicer's classes included."""
     from CovidLesionSegLib.export.formats import FORMATS
     from CovidLesionSegLib.mrml.scene_format import SCENE_FORMAT
+    from CovidLesionSegLib.mrml.surface_models import OBJ_FORMAT, STL_FORMAT
 
-    return {**FORMATS, "mrb": SCENE_FORMAT}
+    return {**FORMATS, "mrb": SCENE_FORMAT, "stl": STL_FORMAT, "obj": OBJ_FORMAT}
 
 
 def chosen_formats(names: str) -> dict[str, ExportFormat]:
