@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+from PySide6 import QtCore, QtGui, QtPrintSupport, QtUiTools, QtWidgets
 
 from . import inventory
 
@@ -173,6 +173,13 @@ class _PathLineEdit(QtWidgets.QLineEdit):
     currentPath = QtCore.Property(str, _path, setCurrentPath)
 
 
+class _TextDocument(QtGui.QTextDocument):
+    """PySide6 renames what was a keyword of Python 2; PythonQt does not."""
+
+    def print(self, printer: Any) -> None:
+        QtGui.QTextDocument.print_(self, printer)
+
+
 class _Modal:
     """Stands for a window that would wait for a person who is not there."""
 
@@ -225,7 +232,7 @@ def build() -> tuple[types.ModuleType, types.ModuleType]:
     """Return the modules `qt` and `ctk`."""
     _keep_none()
     qt, ctk = types.ModuleType("qt"), types.ModuleType("ctk")
-    for library in (QtCore, QtGui, QtWidgets):
+    for library in (QtCore, QtGui, QtPrintSupport, QtWidgets):
         for name in dir(library):
             cls = getattr(library, name)
             known = inventory.folder() is None or inventory.widget_class(name) is not None
@@ -235,6 +242,7 @@ def build() -> tuple[types.ModuleType, types.ModuleType]:
         setattr(qt, name, _Modal())
     qt.Qt = QtCore.Qt  # type: ignore[attr-defined]
     qt.QTableWidget = _table()  # type: ignore[attr-defined]
+    qt.QTextDocument = _TextDocument  # type: ignore[attr-defined]
     qt.QUiLoader = Loader  # type: ignore[attr-defined]
     for cls, name in (
         (_CollapsibleButton, "ctkCollapsibleButton"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from CovidLesionSegLib.engine.result import Lobe
 from CovidLesionSegLib.mrml.review_session import INFECTION
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
 from CovidLesionSegLib.mrml.segment_voxels import maskOfSegment, setMaskOfSegment
+from CovidLesionSegLib.mrml.session_export import exportJob
 from Testing.host.application import Host
 from Testing.support.review_result import reviewable_result
 
@@ -125,6 +128,26 @@ def test_an_edit_by_the_segment_editor_and_its_undo_are_followed(host: Host, res
     host.ui.segmentEditor.undo()
     host.wait(lambda: infected_ml(result) == pytest.approx(volume), PAUSE_S + 1.0)
     assert voxels(host, result) == before
+    assert set(states(host).values()) == {"to review"}
+    assert [entry.action for entry in host.panel.review.session.log] == ["edit", "undo edit"]
+
+
+def test_a_correction_of_the_lobes_moves_the_numbers(host: Host, result: Any) -> None:
+    session = host.panel.review.session
+    ct, lobes = session.context.ct, session.context.anatomy.lobes
+    assert lobes is not None
+    table = host.ui.lobesTable
+    before = [float(table.item(row, 1).text()) for row in (0, 2)]
+    right = np.isin(lobes, (1, 2, 3)).astype(np.uint8)
+    setMaskOfSegment(result, "RUL", right, ct)
+    setMaskOfSegment(result, "RLL", np.zeros_like(right), ct)
+    host.wait(lambda: table.item(2, 1).text() == "n/a", PAUSE_S + 1.0)
+    assert float(table.item(0, 1).text()) > sum(before) - 2.0
+    assert {lesion.lobe for lesion in session.lesions} & {Lobe.RUL}
+    assert not {lesion.lobe for lesion in session.lesions} & {Lobe.RLL}
+    assert "corrected by hand" in host.ui.remarksLabel.text
+    assert session.log[-1].action == "edit lungs or lobes"
+    assert exportJob(session).edited_layers == {"lobes"}
 
 
 def test_ground_glass_and_consolidation_follow(host: Host, result: Any) -> None:

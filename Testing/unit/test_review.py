@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.lesions import find_lesions
 from CovidLesionSegLib.engine.review import LesionBook
+from CovidLesionSegLib.engine.review_history import ReviewHistory
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
 from CovidLesionSegLib.engine.review_values import ACCEPTED, EDITED, REJECTED, ReviewContext
 from CovidLesionSegLib.errors import InputError
@@ -109,6 +110,67 @@ def test_reject_undo_and_the_segment_editors_undo(book: LesionBook) -> None:
     book.reject(1)
     book.update(before)  # as another tool's undo does
     assert {lesion.id: lesion.state for lesion in book.all}[1] == "unreviewed"
+
+
+def bridge(book: LesionBook) -> NDArray[np.uint8]:
+    """The infection with a straight bridge between the lesions 1 and 2."""
+    infection = book.infection.copy()
+    ends = [voxels(book, lesion).mean(axis=0) for lesion in (1, 2)]
+    for part in np.linspace(0.0, 1.0, 400):
+        z, y, x = np.rint((1.0 - part) * ends[0] + part * ends[1]).astype(int)
+        infection[z, y, x] = 1
+    return infection
+
+
+def test_a_bridge_makes_one_lesion_of_two(book: LesionBook, context: ReviewContext) -> None:
+    done = book.update(bridge(book))
+    assert done is not None
+    assert [lesion.id for lesion in book.current] == [1, 3]
+    assert book.lesion(1).state == EDITED
+    assert_measured_as_if_fresh(book, context)
+    book.restore(done[1])
+    assert [lesion.id for lesion in book.current] == [1, 2, 3]
+    assert {lesion.state for lesion in book.current} == {"unreviewed"}
+
+
+def test_what_was_split_by_hand_is_not_joined_by_a_stroke(
+    book: LesionBook, context: ReviewContext
+) -> None:
+    z, y, x = voxels(book, 1)[0].tolist()
+    new_id, _ = book.split(1, split_at(book, context, 1, (z, y, x)), book.box(1))
+    infection = book.infection.copy()
+    grown = np.zeros_like(infection)
+    box = book.box(1)
+    grown[box] = 1
+    infection[(grown > 0) & (book.labels == 0)] = 1
+    book.update(infection)
+    assert {1, new_id} <= {lesion.id for lesion in book.current}
+
+
+def test_another_tool_that_undoes_brings_decisions_back(book: LesionBook) -> None:
+    history = ReviewHistory(book)
+    computed = book.infection.copy()
+    history.note("accept", book.decide(2, ACCEPTED))
+    _, before = book.reject(1)
+    history.note("reject", before)
+    rejected = book.infection.copy()
+    done = history.follow(computed)
+    assert done is not None
+    assert done[0] == "undo reject"
+    assert done[1].removed_voxels == 0 < done[1].added_voxels
+    assert {lesion.id: lesion.state for lesion in book.all} == {
+        1: "unreviewed",
+        2: ACCEPTED,
+        3: "unreviewed",
+    }
+    again = history.follow(rejected)
+    assert again is not None
+    assert again[0] == "redo reject"
+    assert [lesion.id for lesion in book.all if lesion.state == REJECTED] == [1]
+    other = rejected.copy()
+    other[0, 0, 0] = 1
+    assert history.follow(other) is None
+    assert history.next_undo == "reject"
 
 
 def test_split_and_merge_change_no_voxel(book: LesionBook, context: ReviewContext) -> None:

@@ -23,6 +23,7 @@ from CovidLesionSegLib.mrml.slicer_formats import formatsOfReview
 
 from .dialogs import Dialogs
 from .memory import recall, remember
+from .reportPdf import REPORT_PDF
 from .reviewPanel import setUsable
 
 _USUAL_FORMATS = ["seg-nrrd", "csv", "report"]
@@ -52,7 +53,7 @@ class ExportPanel:
         self._ui.exportLabel.setText("")
         self._ui.identifiedCheckBox.setChecked(False)
         if session is not None:
-            self._formats = formatsOfReview(session.node)
+            self._formats = {**formatsOfReview(session.node), "report-pdf": REPORT_PDF}
             self._fill()
             self.update()
 

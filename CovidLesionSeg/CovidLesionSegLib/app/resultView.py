@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from CovidLesionSegLib.engine.flags import warnings_for
 from CovidLesionSegLib.engine.result import Lobe, Measure, Quantification, RegionRow
 from CovidLesionSegLib.mrml.display import showInSliceViews
-from CovidLesionSegLib.mrml.run_nodes import factsOfRun, nodeOfRun
+from CovidLesionSegLib.mrml.run_nodes import flagsOfRun, nodeOfRun
 
 _COLUMNS = ("volume_ml", "infected_ml", "infected_percent", "involvement_score")
 _EDITED = "edited"
@@ -58,9 +58,8 @@ class ResultView:
         ui.resultSection.setVisible(quantification is not None)
         if quantification is None:
             return
-        facts = factsOfRun(node)
         ui.summaryLabel.setText(summaryText(quantification))
-        flags = tuple(dict.fromkeys((*facts["ct"]["flags"], *facts["anatomy"]["flags"])))
+        flags = flagsOfRun(node)
         ui.remarksLabel.setText("\n".join(warnings_for(flags)))
         ui.remarksLabel.setVisible(bool(flags))
         self._fill(quantification)

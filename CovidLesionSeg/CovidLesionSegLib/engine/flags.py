@@ -19,6 +19,7 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "lobes-cover-part": "The lobes that were given leave a part of the lungs out.",
         "lobes-by-position": "The lobes that were given had no names; they were told apart by "
         "their position.",
+        "edited-anatomy": "Lungs or lobes were corrected by hand.",
         "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }
 )

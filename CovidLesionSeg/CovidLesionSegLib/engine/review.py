@@ -19,6 +19,7 @@ from .lungs_grid import WorkingGrid
 from .masks import Box, bounding_box
 from .postprocess import MINIMUM_LESION_ML
 from .result import Lesion, Prediction
+from .review_joins import TOUCHING, bridged, lesion_of_piece
 from .review_values import (
     EDITED,
     REJECTED,
@@ -31,8 +32,6 @@ from .review_values import (
     grown_box,
     union_box,
 )
-
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 class LesionBook:
@@ -88,6 +87,13 @@ class LesionBook:
         self._next_id = max([0, *self._lesions, *self._rejected, *self._decisions]) + 1
         # With labels of an earlier session: what was edited since then.
         self.update(infection)
+
+    def adapt(self, context: ReviewContext) -> None:
+        """Measure again after lungs or lobes were corrected."""
+        self._context = context
+        self._pleura = PleuralDistance.of(context.anatomy.lungs, context.ct)
+        for lesion_id, box in list(self._boxes.items()):
+            self._measure(lesion_id, self._aligned(box))
 
     @property
     def current(self) -> tuple[Lesion, ...]:
@@ -290,7 +296,7 @@ class LesionBook:
         labels[~mask] = 0
         self._adopt(near, labels, mask & (labels == 0), concerned)
         for lesion_id in sorted(concerned):
-            pieces, count = ndimage.label(labels == lesion_id, structure=_TOUCHING)
+            pieces, count = ndimage.label(labels == lesion_id, structure=TOUCHING)
             if count == 0:
                 self._forget(lesion_id)
             elif count > 1 and lesion_id in self._lesions:
@@ -300,16 +306,21 @@ class LesionBook:
     def _adopt(
         self, near: Box, labels: Labels, new: NDArray[np.bool_], concerned: set[int]
     ) -> None:
-        """Give every new piece to the lesion it touches most, else an id of its own."""
-        pieces, _ = ndimage.label(new, structure=_TOUCHING)
+        """Give new pieces to the lesions they touch or bridge, else an id of their own."""
+        pieces, _ = ndimage.label(new, structure=TOUCHING)
         voxels = MINIMUM_LESION_ML / self._context.ct.voxel_volume_ml
         for index, found in enumerate(ndimage.find_objects(pieces), start=1):
             wide = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in found)
             piece = pieces[wide] == index
-            around = ndimage.binary_dilation(piece, structure=_TOUCHING) & ~piece
+            around = ndimage.binary_dilation(piece, structure=TOUCHING) & ~piece
             contact = np.bincount(labels[wide][around])
             if contact.size > 1 and contact[1:].any():
                 owner = int(contact[1:].argmax()) + 1
+                others = set((np.flatnonzero(contact[1:]) + 1).tolist()) - {owner}
+                for other in bridged(labels, owner, sorted(others)):
+                    concerned |= {owner, other}
+                    gone, owner = max(owner, other), min(owner, other)
+                    labels[labels == gone] = owner
             elif piece.sum() >= voxels:
                 place = tuple(
                     slice(outer.start + part.start, None)
@@ -326,16 +337,12 @@ class LesionBook:
 
     def _restored(self, box: tuple[slice, ...], piece: NDArray[np.bool_]) -> int | None:
         """Return the rejected lesion that a piece brings back, if it is one."""
-        volume = float(piece.sum()) * self._context.ct.voxel_volume_ml
-        centre_zyx = [part.start + c.mean() for part, c in zip(box, piece.nonzero(), strict=True)]
-        centre = (self._context.ct.affine_lps @ [*centre_zyx[::-1], 1.0])[:3]
-        for lesion_id, lesion in self._rejected.items():
-            same_place = np.allclose(centre, lesion.centroid_lps_mm, atol=0.1)
-            if same_place and np.isclose(volume, lesion.volume_ml):
-                del self._rejected[lesion_id]
-                self._decisions[lesion_id] = UNREVIEWED
-                return lesion_id
-        return None
+        start_zyx = tuple(part.start for part in box)
+        lesion_id = lesion_of_piece(piece, start_zyx, self._context.ct, self._rejected)
+        if lesion_id is not None:
+            del self._rejected[lesion_id]
+            self._decisions[lesion_id] = UNREVIEWED
+        return lesion_id
 
     def _cut(self, labels: Labels, pieces: NDArray[np.intp], count: int) -> set[int]:
         """Let the largest piece keep the id; the others become lesions of their own."""

@@ -6,6 +6,7 @@ Without Qt: the panel calls `refresh` some time after an edit, and shows what is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +20,7 @@ from CovidLesionSegLib.engine.quantify import Quantifier
 from CovidLesionSegLib.engine.result import Lesion, Quantification
 from CovidLesionSegLib.engine.result_reading import quantification_from_dict
 from CovidLesionSegLib.engine.review import LesionBook
+from CovidLesionSegLib.engine.review_history import ReviewHistory
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
 from CovidLesionSegLib.engine.review_values import (
     ACCEPTED,
@@ -34,7 +36,15 @@ from CovidLesionSegLib.export.segments import segment_definitions
 
 from .attributes import PREFIX
 from .review_tables import appendLog, fillLesionTable, lesionsFromTable, readLog
-from .run_nodes import contextOfRun, factsOfRun, nodeOfRun, setNodeOfRun
+from .run_nodes import (
+    ANATOMY_EDITED,
+    anatomyOf,
+    anatomyTime,
+    contextOfRun,
+    factsOfRun,
+    nodeOfRun,
+    setNodeOfRun,
+)
 from .segment_voxels import maskOfSegment, setMaskOfSegment
 from .segmentation_node import BINARY_LABELMAP, orientedLabelmap
 from .table_node import fillLobesTable
@@ -42,7 +52,6 @@ from .volume_node import addVolume
 
 INFECTION = "infection"
 FINISHED = PREFIX + "ReviewFinished"
-_MAX_UNDO = 50
 _NOTHING = Change(0, 0, (slice(0, 0), slice(0, 0), slice(0, 0)))
 
 
@@ -68,10 +77,15 @@ class ReviewSession:
         self.context = context or contextOfRun(segmentationNode)
         self._beforeEdit = beforeEdit
         self._quantifier: Quantifier | None = None
-        self._undo: list[tuple[str, Snapshot]] = []
         self._opacityIsStale = False
+        self._anatomyTime = anatomyTime(segmentationNode)
         self.book = self._open(book)
-        untouched = not self.book.is_edited() and self.progress[0] == 0
+        self._history = ReviewHistory(self.book)
+        untouched = (
+            not self.book.is_edited()
+            and self.progress[0] == 0
+            and segmentationNode.GetAttribute(ANATOMY_EDITED) is None
+        )
         self.quantification = (
             quantification_from_dict(factsOfRun(segmentationNode)["quantification"])
             if untouched
@@ -96,7 +110,7 @@ class ReviewSession:
     @property
     def undoText(self) -> str:
         """What `undo` would take back, empty when there is nothing."""
-        return self._undo[-1][0] if self._undo else ""
+        return self._history.next_undo
 
     @property
     def log(self) -> list[LogEntry]:
@@ -107,10 +121,31 @@ class ReviewSession:
         """Follow an edit by another tool; returns whether there was one."""
         if self.isFinished:
             return False
-        done = self.book.update(maskOfSegment(self.node, INFECTION, self.context.ct))
-        if done is None:
+        anatomy = self._followAnatomy()
+        infection = maskOfSegment(self.node, INFECTION, self.context.ct)
+        followed = self._history.follow(infection)
+        if followed is not None:
+            action, change = followed
+            self._publish(action, "", change)
+            return True
+        done = self.book.update(infection)
+        if done is not None:
+            self._note("edit", "", *done)
+        return anatomy or done is not None
+
+    def _followAnatomy(self) -> bool:
+        """Follow a correction of lungs or lobes; returns whether there was one."""
+        time = anatomyTime(self.node)
+        if time == self._anatomyTime:
             return False
-        self._note("edit", "", *done)
+        self._anatomyTime = time
+        anatomy = anatomyOf(self.node, self.context.anatomy, self.context.ct)
+        if anatomy is None:
+            return False
+        self.context = replace(self.context, anatomy=anatomy)
+        self.book.adapt(self.context)
+        self._quantifier = None
+        self._publish("edit lungs or lobes", "", _NOTHING)
         return True
 
     def accept(self, lesionId: int) -> None:
@@ -163,12 +198,9 @@ class ReviewSession:
     def undo(self) -> str:
         """Take the last step back, also one made with another tool; returns its name."""
         self._check()
-        if not self._undo:
+        if not self.undoText:
             return ""
-        action, snapshot = self._undo.pop()
-        before = self.book.restore(snapshot)
-        difference = snapshot.infection.astype(np.int16) - before.infection
-        change = Change(int(np.sum(difference > 0)), int(np.sum(difference < 0)), snapshot.box)
+        action, change = self._history.undo()
         if change.added_voxels or change.removed_voxels:
             self._beforeEdit()
             self._write()
@@ -308,7 +340,7 @@ class ReviewSession:
         setMaskOfSegment(self.node, INFECTION, self.book.infection, self.context.ct)
 
     def _note(self, action: str, lesions: str, change: Change, before: Snapshot) -> None:
-        self._undo = [*self._undo[1 - _MAX_UNDO :], (action, before)]
+        self._history.note(action, before)
         self._publish(action, lesions, change, before.box)
 
     def _publish(

@@ -7,6 +7,7 @@ saved can be reviewed further in another session.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from .attributes import PREFIX
 from .hierarchy import placeBesideCt
 from .scene import ResultNodes
 from .segment_voxels import labelsOfSegments
+from .segmentation_node import BINARY_LABELMAP
 from .volume_input import ct_from_volume_node
 from .volume_node import addVolume, arrayFromNode
 
@@ -36,6 +38,9 @@ PROBABILITY_SCALE = 65535
 """Probabilities are stored as 16-bit integers: half the size, and exact above 1/32."""
 
 FACTS = PREFIX + "Result"
+ANATOMY_EDITED = PREFIX + "AnatomyEdited"
+_EDITED_FLAG = "edited-anatomy"
+_ANATOMY_LAYERS = ("lungs", "lobes")
 _ROLES = {
     "ct": "Ct",
     "table": "Table",
@@ -175,18 +180,74 @@ def _hiddenVolume(
     return node
 
 
+def anatomyTime(segmentationNode: Any) -> int:
+    """Return a number that grows whenever somebody changes lungs or lobes."""
+    segmentation = segmentationNode.GetSegmentation()
+    segments = [
+        segmentation.GetSegment(item.id)
+        for item in segment_definitions()
+        if item.layer in _ANATOMY_LAYERS
+    ]
+    images = [segment.GetRepresentation(BINARY_LABELMAP) for segment in segments if segment]
+    return max((image.GetMTime() for image in images if image is not None), default=0)
+
+
+def anatomyOf(segmentationNode: Any, before: Anatomy, ct: CtVolume) -> Anatomy | None:
+    """Return lungs and lobes as they are in the scene; None when nobody has changed them.
+
+    Args:
+        segmentationNode: vtkMRMLSegmentationNode of a result.
+        before: What was known of them.
+        ct: Its CT.
+    """
+    lungs, lobes = _layer(segmentationNode, "lungs", ct), _layer(segmentationNode, "lobes", ct)
+    if lungs is None:
+        lungs = np.zeros(ct.shape_zyx, dtype=np.uint8)
+    if np.array_equal(lungs, before.lungs) and _equal(lobes, before.lobes):
+        return None
+    segmentationNode.SetAttribute(ANATOMY_EDITED, "true")
+    present = set() if lobes is None else set(np.unique(lobes).tolist())
+    return replace(
+        before,
+        lungs=lungs,
+        lobes=lobes,
+        missing=tuple(lobe for lobe in Lobe if lobe not in present),
+        flags=tuple(dict.fromkeys((*before.flags, _EDITED_FLAG))),
+    )
+
+
+def flagsOfRun(segmentationNode: Any) -> tuple[str, ...]:
+    """Return what a reader must know of a result, as flags."""
+    facts = factsOfRun(segmentationNode)
+    flags = (*facts["ct"]["flags"], *_anatomyFlags(segmentationNode, facts["anatomy"]))
+    return tuple(dict.fromkeys(flags))
+
+
+def _anatomyFlags(segmentationNode: Any, facts: dict[str, Any]) -> tuple[str, ...]:
+    edited = segmentationNode.GetAttribute(ANATOMY_EDITED) is not None
+    return (*facts["flags"], *((_EDITED_FLAG,) if edited else ()))
+
+
+def _layer(segmentationNode: Any, name: str, ct: CtVolume) -> NDArray[np.uint8] | None:
+    ids = {item.id: item.label for item in segment_definitions() if item.layer == name}
+    return labelsOfSegments(segmentationNode, ids, ct)
+
+
+def _equal(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
+
+
 def _anatomy(segmentationNode: Any, facts: dict[str, Any], ct: CtVolume) -> Anatomy:
-    ids = {
-        layer: {item.id: item.label for item in segment_definitions() if item.layer == layer}
-        for layer in ("lungs", "lobes")
-    }
-    lungs = labelsOfSegments(segmentationNode, ids["lungs"], ct)
+    lungs = _layer(segmentationNode, "lungs", ct)
+    lobes = _layer(segmentationNode, "lobes", ct)
     return Anatomy(
         lungs=np.zeros(ct.shape_zyx, dtype=np.uint8) if lungs is None else lungs,
-        lobes=labelsOfSegments(segmentationNode, ids["lobes"], ct),
+        lobes=lobes,
         lobe_source=LobeSource(facts["lobe_source"]),
-        missing=tuple(Lobe[name] for name in facts["missing_lobes"]),
-        flags=tuple(facts["flags"]),
+        missing=tuple(lobe for lobe in Lobe if lobes is None or not (lobes == lobe).any()),
+        flags=_anatomyFlags(segmentationNode, facts),
         lobe_uncertainty_mm=facts["lobe_uncertainty_mm"],
     )
 

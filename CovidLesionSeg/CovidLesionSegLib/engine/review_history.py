@@ -1,0 +1,83 @@
+"""Steps of a review that can be taken back and done again, also by another tool's undo."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .review import LesionBook
+from .review_values import Change, Snapshot
+
+_MAXIMUM = 50
+
+
+class ReviewHistory:
+    """What was done to a book, and what was undone since.
+
+    Args:
+        book: The lesions.
+    """
+
+    def __init__(self, book: LesionBook) -> None:
+        self._book = book
+        self._done: list[tuple[str, Snapshot]] = []
+        self._undone: list[tuple[str, Snapshot]] = []
+
+    @property
+    def next_undo(self) -> str:
+        """The step that `undo` takes back, empty when there is none."""
+        return self._done[-1][0] if self._done else ""
+
+    def note(self, action: str, before: Snapshot) -> None:
+        """Remember a new step and the state before it."""
+        self._done = [*self._done[1 - _MAXIMUM :], (action, before)]
+        self._undone = []
+
+    def undo(self) -> tuple[str, Change]:
+        """Take the last step back; returns its name and what that did to the infection."""
+        action, snapshot = self._done.pop()
+        before = self._book.restore(snapshot)
+        self._undone.append((action, before))
+        return action, _change(before, snapshot)
+
+    def follow(self, infection: NDArray[np.uint8]) -> tuple[str, Change] | None:
+        """Take steps back, or do them again, if that leads to an infection.
+
+        So the undo of another tool, which knows voxels only, brings decisions back as well.
+
+        Args:
+            infection: uint8 ``[z, y, x]`` after the other tool's undo or redo.
+
+        Returns:
+            What was done, for the log, and what it did to the infection; None when the
+            infection is none that was there before.
+        """
+        for steps, verb in ((self._done, "undo"), (self._undone, "redo")):
+            if steps and _leads_to(self._book, steps[-1][1], infection):
+                if verb == "undo":
+                    action, change = self.undo()
+                else:
+                    action, change = self._redo()
+                return f"{verb} {action}", change
+        return None
+
+    def _redo(self) -> tuple[str, Change]:
+        action, snapshot = self._undone.pop()
+        before = self._book.restore(snapshot)
+        self._done.append((action, before))
+        return action, _change(before, snapshot)
+
+
+def _leads_to(book: LesionBook, snapshot: Snapshot, infection: NDArray[np.uint8]) -> bool:
+    """Return whether restoring a snapshot gives this infection."""
+    box = snapshot.box
+    if not np.array_equal(infection[box] > 0, snapshot.infection > 0):
+        return False
+    # Outside of the snapshot's box nothing may differ.
+    inside = int(np.count_nonzero((infection[box] > 0) != (book.infection[box] > 0)))
+    return inside > 0 and inside == int(np.count_nonzero(infection != book.infection))
+
+
+def _change(before: Snapshot, after: Snapshot) -> Change:
+    difference = after.infection.astype(np.int16) - before.infection
+    return Change(int(np.sum(difference > 0)), int(np.sum(difference < 0)), after.box)
