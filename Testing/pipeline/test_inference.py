@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -128,6 +129,15 @@ def test_cancel_stops_between_batches() -> None:
     assert len(module.batches) == 2
 
 
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
 def test_overlapped_and_plain_execution_give_the_same() -> None:
     ct = make_ct((21, 61, 75))
     lungs = np.ones(ct.shape_zyx, np.uint8)
@@ -140,12 +150,32 @@ def test_overlapped_and_plain_execution_give_the_same() -> None:
     assert np.array_equal(plain.boundary, overlapped.boundary)
 
 
-def test_a_fault_while_handling_results_ends_the_run() -> None:
-    def fail(_part: slice, _result: int) -> None:
-        raise ValueError("the disk is on fire")
+def test_a_fault_in_a_batch_ends_the_run() -> None:
+    def fail(part: slice) -> None:
+        if part.start > 10:
+            raise ValueError("the disk is on fire")
 
     with pytest.raises(ValueError, match="on fire"):
-        run_batches(40, "cpu", lambda part: part.stop, fail, Reporter())
+        run_batches(40, "cpu", fail, Reporter())
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+def test_every_slice_runs_once_on_workers_of_one_thread_each(count: int) -> None:
+    seen: list[int] = []
+    threads: set[int] = set()
+    progress: list[float] = []
+
+    def compute(part: slice) -> None:
+        seen.extend(range(part.start, part.stop))
+        if part.start > 0:
+            threads.add(torch.get_num_threads())
+
+    run_batches(count, "cpu", compute, Reporter(lambda _stage, f: progress.append(f)))
+    assert sorted(seen) == list(range(count))
+    assert threads <= {1}
+    assert torch.get_num_threads() == 3
+    assert all(a <= b for a, b in pairwise(progress))
 
 
 def test_progress_rises() -> None:

@@ -149,22 +149,20 @@ def predict_infection(
         by_recipe.setdefault(member.recipe, []).append(member)
     views = [_LesionView.of(models, ct, z_range, window) for models in by_recipe.values()]
 
-    def compute(part: slice) -> dict[str, Tensor]:
+    def compute(part: slice) -> None:
         blend = Blend()
         for view in views:
             view.add_to(blend, part)
-        return {name: values.half().cpu() for name, values in blend.maps().items()}
-
-    def consume(part: slice, maps: dict[str, Tensor]) -> None:
         where = (slice(z_range.start + part.start, z_range.start + part.stop), *window.slices)
         inside = lungs[where] > 0
-        for name, values in maps.items():
+        for name, values in blend.maps().items():
+            # Made by the first batch, which runs alone.
             if name not in volumes:
                 volumes[name] = np.zeros(ct.shape_zyx, dtype=np.float16)
-            np.copyto(volumes[name][where], values.numpy(), where=inside)
+            np.copyto(volumes[name][where], values.half().cpu().numpy(), where=inside)
 
     count = z_range.stop - z_range.start
-    run_batches(count, model.device, compute, consume, reporter, overlapped=overlapped)
+    run_batches(count, model.device, compute, reporter, overlapped=overlapped)
     return Prediction(**volumes)
 
 
@@ -188,15 +186,12 @@ def predict_lungs(ct: CtVolume, model: SliceModel, reporter: Reporter) -> NDArra
     view = _View.of(stack, Window(0, padded[0], 0, padded[1]), context, model)
     maps = np.empty((len(indices), 2, *grid_yx), dtype=np.float16)
 
-    def compute(part: slice) -> Tensor:
+    def compute(part: slice) -> None:
         logits: Tensor = model.module(view.batch(indices[part])).infection / model.temperature
         sides = logits.softmax(dim=1)[:, 1:, : grid_yx[0], : grid_yx[1]]
-        return sides.half().cpu()
+        maps[part] = sides.half().cpu().numpy()
 
-    def consume(part: slice, sides: Tensor) -> None:
-        maps[part] = sides.numpy()
-
-    run_batches(len(indices), model.device, compute, consume, reporter)
+    run_batches(len(indices), model.device, compute, reporter)
     return _interpolated_labels(maps, indices, ct.shape_zyx)
 
 

@@ -1,81 +1,110 @@
-"""Running a network over many slices: batches that fit, results handled while it goes on."""
+"""Running networks over many slices: small batches, several at a time, as memory allows."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 from CovidLesionSegLib.errors import CovidLesionSegError
 
 from .progress import Reporter
 
-_BATCH_SLICES = {"cpu": 4, "cuda": 64, "mps": 16}
-"""First try; halved when memory runs out. More than a few slices do not help a CPU."""
+_BATCH_SLICES = {"cpu": 2, "cuda": 64, "mps": 16}
+"""First try; halved when memory runs out. On a CPU the features of two slices stay in the
+cache, those of eight take a quarter longer per slice (see Testing/benchmarks/NOTES.md)."""
 
-_PENDING = 2
-"""Batches that may wait for `consume`; more would only hold memory."""
+_GPU_WORKERS = 2
+"""One feeds the device while the other takes the maps to the CT's grid."""
 
-ResultT = TypeVar("ResultT")
+_MOST_WORKERS = 8
+"""Every worker on a CPU holds the features of one batch, about 100 MB."""
 
 
 def run_batches(
     count: int,
     device: str,
-    compute: Callable[[slice], ResultT],
-    consume: Callable[[slice, ResultT], None],
+    compute: Callable[[slice], None],
     reporter: Reporter,
     *,
     overlapped: bool = True,
 ) -> None:
-    """Compute a range of slices batch by batch.
+    """Compute a range of slices batch by batch, several batches at a time.
+
+    On a CPU each worker runs its batch on one thread: networks for slices are too small for
+    several threads to share an operation well. On another device two workers take turns, so
+    that copies and the work before and after the network overlap with it.
 
     Args:
-        count: Slices ``0..count`` are run in order.
-        device: Where ``compute`` runs; decides the size of the first batch.
-        compute: Runs the network over some of the slices.
-        consume: Takes the results in order, one at a time, in a second thread, so that the
-            network does not wait for it.
+        count: Slices ``0..count`` are run; every one exactly once, in any order.
+        device: Where ``compute`` runs.
+        compute: Runs the networks over some of the slices and keeps the result; called from
+            several threads at once after the first batch.
         reporter: Progress and cancel.
-        overlapped: False handles every result before the next batch is begun; the results
-            are the same.
+        overlapped: False runs one batch after the other; the results are the same.
 
     Raises:
         CovidLesionSegError: ``out-of-memory`` when not even one slice fits.
         CancelledError: The reporter was told to stop.
     """
-    batch = _BATCH_SLICES.get(device.split(":")[0], 4)
-    pending: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="slices") as background:
-        start = 0
-        while start < count:
-            part = slice(start, min(start + batch, count))
-            result = _attempt(compute, part, device)
-            if result is None:
-                batch = max((part.stop - part.start) // 2, 1)
-                continue
-            pending.append(background.submit(consume, part, result))
-            while len(pending) > (_PENDING if overlapped else 0):
-                pending.popleft().result()
-            start = part.stop
-            reporter.advance(start, count)
-        for future in pending:
-            future.result()
+    kind = device.split(":")[0]
+    batch = _BATCH_SLICES.get(kind, 2)
+    # The first batch alone: it finds out what fits, and torch prepares itself once.
+    done = min(batch, count)
+    batch = _fitting(compute, slice(0, done), device)
+    reporter.advance(done, count)
+    workers = _worker_count(kind) if overlapped else 1
+    start, running = done, set[Future[int]]()
+    with _worker_pool(workers, kind) as pool:
+        while start < count or running:
+            while start < count and len(running) < workers:
+                part = slice(start, min(start + batch, count))
+                running.add(pool.submit(_fitting, compute, part, device))
+                start = part.stop
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            batch = min([batch, *(future.result() for future in finished)])
+            reporter.advance(start - batch * len(running), count)
 
 
-def _attempt(compute: Callable[[slice], ResultT], part: slice, device: str) -> ResultT | None:
-    """Return the result, or None if memory ran out and a smaller batch may fit."""
+def _worker_count(kind: str) -> int:
     import torch
 
+    return min(torch.get_num_threads(), _MOST_WORKERS) if kind == "cpu" else _GPU_WORKERS
+
+
+@contextmanager
+def _worker_pool(workers: int, kind: str) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose workers share the threads that torch may use."""
+    import torch
+
+    threads = torch.get_num_threads()
+    share = max(threads // workers, 1) if kind == "cpu" else threads
+    try:
+        with ThreadPoolExecutor(
+            workers, "slices", initializer=torch.set_num_threads, initargs=(share,)
+        ) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fitting(compute: Callable[[slice], None], part: slice, device: str) -> int:
+    """Compute some slices, in smaller portions if memory runs out; return the portion's size."""
+    import torch
+
+    size: int = part.stop - part.start
     try:
         with torch.inference_mode():
-            return compute(part)
+            compute(part)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        if part.stop - part.start == 1:
+        if size == 1:
             raise CovidLesionSegError(
                 "out-of-memory",
                 f"There is not enough memory on {device} for a single slice.",
                 "Close other programs, or choose the device 'cpu'.",
             ) from error
-        return None
+    else:
+        return size
+    middle = part.start + size // 2
+    portions = (slice(part.start, middle), slice(middle, part.stop))
+    return max(min(_fitting(compute, portion, device) for portion in portions), 1)
