@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +41,12 @@ class Case:
         """Return a message with this case's id in the place of its path and file names."""
         if not self.anonymous:
             return text
-        for name in (str(self.path), self.path.name):
-            text = text.replace(name, self.id)
+        replacements = {str(self.path): self.id, self.path.name: self.id}
         # A message about a series may name one of its files.
-        if self.path.is_dir():
-            for file in self.path.iterdir():
-                text = text.replace(file.name, "a file")
+        with suppress(OSError):
+            replacements |= {file.name: "a file" for file in self.path.iterdir()}
+        for name, replacement in replacements.items():
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", replacement, text)
         return text
 
 
