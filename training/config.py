@@ -139,6 +139,9 @@ class OptimisationConfig:
             raise _invalid(f"the schedule {self.schedule!r} needs epoch_steps")
 
 
+PSEUDO_RULES = ("threshold", "ranked")
+
+
 @dataclass(frozen=True)
 class SeverityConfig:
     """Weak training of dRAM from one severity score per lobe.
@@ -147,6 +150,10 @@ class SeverityConfig:
         size_zyx: Every lobe is resized to this grid; multiples of 8, at least 16.
         window_hu: Lower and upper end of the linear window.
         margin_mm: Border around the lobe's bounding box.
+        candidates_only: Whether the regressed mean counts candidate voxels only (ours), see
+            `candidate_logits`; the published code counts all.
+        pseudo_rule: ``"threshold"`` as published, or ``"ranked"`` (ours), see
+            `ranked_pseudo_labels`.
         regression_weight: Weight of the interval regression.
         pseudo_weight: Weight of the pseudo labels, which train the attention.
         pseudo_ramp_steps: Steps over which that weight grows; before the dense map means
@@ -160,12 +167,20 @@ class SeverityConfig:
     size_zyx: tuple[int, int, int] = (80, 80, 80)
     window_hu: tuple[float, float] = (-1000.0, -300.0)
     margin_mm: float = 5.0
+    candidates_only: bool = False
+    pseudo_rule: str = "threshold"
     regression_weight: float = 2.0
     pseudo_weight: float = 1.0
     pseudo_ramp_steps: int = 200
     crf_weight: float = 0.0
     offset_hu: float = 15.0
     noise_hu: float = 25.0
+
+    def __post_init__(self) -> None:
+        if self.pseudo_rule not in PSEUDO_RULES:
+            raise _invalid(
+                f"the pseudo rule {self.pseudo_rule!r} is none of {', '.join(PSEUDO_RULES)}"
+            )
 
 
 RELATIONS = ("none", "sample", "voxel")

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from CovidLesionSegLib.nets.losses.dense_crf import dense_crf_loss
 from CovidLesionSegLib.nets.losses.dram import (
     COVID_INTERVALS,
+    candidate_logits,
     dram_loss,
     interval_regression_loss,
     pseudo_label_loss,
     pseudo_labels,
+    ranked_pseudo_labels,
 )
 from CovidLesionSegLib.nets.outputs import ModelOutput
 
@@ -140,11 +142,14 @@ class SeverityLesson:
         images = batch.images.to(device)
         output: ModelOutput = model(images)
         dense = output.sides.get("dense", output.infection)
+        if self._weak.candidates_only:
+            dense = candidate_logits(dense, candidates)
         frequency = self._sampler.score_frequency
         regression = interval_regression_loss(dense, inside, candidates, scores, frequency)
         pseudo = torch.zeros_like(regression)
         if "dense" in output.sides:
-            labels = pseudo_labels(dense, inside, candidates, scores)
+            rule = ranked_pseudo_labels if self._weak.pseudo_rule == "ranked" else pseudo_labels
+            labels = rule(dense, inside, candidates, scores)
             pseudo = pseudo_label_loss(output.infection, labels, inside)
         ramp = min(1.0, step / max(1, self._weak.pseudo_ramp_steps))
         weights = (self._weak.regression_weight, ramp * self._weak.pseudo_weight)

@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
+    parser.add_argument("--split", help="another split of the config's split file")
     parser.add_argument("--weights", type=Path, help="model to continue from (.safetensors)")
     parser.add_argument("--devices", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
@@ -123,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         config = load_config(options.config)
+        if options.split:
+            config = replace(config, data=replace(config.data, split=options.split))
         places = (options.data, options.cache, options.out)
         complete = train(config, *places, options.devices, options.weights)
     except CovidLesionSegError as error:

@@ -18,10 +18,12 @@ from CovidLesionSegLib.nets.losses.dice import batch_dice_loss, sample_dice_loss
 from CovidLesionSegLib.nets.losses.dram import (
     COVID_INTERVALS,
     SHIPPED_INTERVALS,
+    candidate_logits,
     interval_regression_loss,
     interval_targets,
     pseudo_label_loss,
     pseudo_labels,
+    ranked_pseudo_labels,
 )
 from CovidLesionSegLib.nets.outputs import ModelOutput
 from Testing.support.parity import Arrays, golden_arrays, largest_difference
@@ -237,6 +239,29 @@ def test_pseudo_labels_need_candidate_lobe_and_score() -> None:
     assert labels[1].sum() == 6
     assert not labels[1, 0, 0, 0, 0]
     assert not labels[1, 0, 1, 1, 1]
+
+
+def test_ranked_pseudo_labels_keep_to_the_score() -> None:
+    """Ten candidates of 100 voxels; every probability is below one half."""
+    dense = torch.linspace(-3, -1, 100).view(1, 1, 4, 5, 5).repeat(3, 1, 1, 1, 1)
+    lobe, candidates = torch.ones_like(dense), torch.zeros_like(dense)
+    candidates.view(3, -1)[:, 10:20] = 1
+    scores = torch.tensor([0, 1, 3])
+    labels = ranked_pseudo_labels(dense, lobe, candidates, scores).flatten(1)
+    assert labels.sum(dim=1).tolist() == [0, 1, 10]
+    assert labels[1].nonzero().item() == 19
+    assert not pseudo_labels(dense, lobe, candidates, scores).any()
+
+
+def test_no_probability_is_left_off_the_candidates() -> None:
+    dense = torch.zeros(1, 1, 2, 2, 2, requires_grad=True)
+    candidates = torch.zeros(1, 1, 2, 2, 2)
+    candidates[..., 0] = 1
+    probability = torch.sigmoid(candidate_logits(dense, candidates))
+    assert probability.sum().item() == pytest.approx(2.0, abs=1e-6)
+    (gradient,) = torch.autograd.grad(probability.sum(), dense)
+    assert (gradient[..., 1] == 0).all()
+    assert (gradient[..., 0] > 0).all()
 
 
 def test_crf_prefers_maps_that_follow_the_intensity() -> None:

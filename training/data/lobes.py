@@ -82,17 +82,18 @@ def open_lobes(
         find_lungs: What a network says about the lungs of a CT, uint8 with the labels of
             `Lung`; None for the engine's own network.
     """
-    return [_open_case(entry, config, cache_dir, find_lungs or engine_lungs) for entry in files]
+    return [_open_case(entry, config, cache_dir, find_lungs) for entry in files]
 
 
 def _open_case(
-    files: VolumeFiles, config: SeverityConfig, cache_dir: Path, lungs: LungFinder
+    files: VolumeFiles, config: SeverityConfig, cache_dir: Path, find_lungs: LungFinder | None
 ) -> LobeCase:
     digest = files.digest()
     folder = cache_dir / f"{files.key}-lobes-{_grid_digest(config, digest)}"
     if not (folder / "case.json").is_file():
         _LOG.info("Preparing the lobes of %s", files.key)
-        _write_case(load_volume(files), config, lungs, folder)
+        volume = load_volume(files)
+        _write_case(volume, lobe_labels(volume, digest, cache_dir, find_lungs), config, folder)
     meta: dict[str, Any] = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     boxes = tuple((slice(*z), slice(*y), slice(*x)) for z, y, x in meta["boxes"])
@@ -102,11 +103,26 @@ def _open_case(
 
 
 def lobe_labels(
-    volume: LabelledVolume, config: SeverityConfig, cache_dir: Path, digest: str
+    volume: LabelledVolume, digest: str, cache_dir: Path, find_lungs: LungFinder | None = None
 ) -> NDArray[np.uint8]:
-    """Return the lobes of an opened case on the CT's grid, uint8 ``[z, y, x]``."""
-    name = f"{volume.key}-lobes-{_grid_digest(config, digest)}"
-    labels: NDArray[np.uint8] = np.load(cache_dir / name / "lobes.npy", mmap_mode="r")
+    """Return the engine's lobes of a case, found once and then read.
+
+    Args:
+        volume: The case.
+        digest: SHA-256 of its files.
+        cache_dir: Where the lobes lie; may be deleted at any time.
+        find_lungs: See `open_lobes`.
+
+    Returns:
+        uint8 ``[z, y, x]`` on the CT's grid with the labels of `Lobe`.
+    """
+    path = cache_dir / f"{volume.key}-lobes-{digest[:16]}.npy"
+    if not path.is_file():
+        partial = path.with_suffix(".partial.npy")
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        np.save(partial, _engine_lobes(volume.ct, find_lungs or engine_lungs))
+        partial.replace(path)
+    labels: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return labels
 
 
@@ -117,9 +133,8 @@ def _grid_digest(config: SeverityConfig, source_digest: str) -> str:
 
 
 def _write_case(
-    volume: LabelledVolume, config: SeverityConfig, lungs: LungFinder, folder: Path
+    volume: LabelledVolume, labels: NDArray[np.uint8], config: SeverityConfig, folder: Path
 ) -> None:
-    labels = _engine_lobes(volume.ct, lungs)
     present = [lobe for lobe in Lobe if (labels == lobe).any()]
     boxes = [_box(labels == lobe, volume.ct.spacing_mm_zyx, config.margin_mm) for lobe in present]
     parts = [
@@ -137,7 +152,6 @@ def _write_case(
     partial.mkdir(parents=True)
     for name, arrays in zip(_ARRAYS, zip(*parts, strict=True), strict=True):
         np.save(partial / f"{name}.npy", np.stack(arrays))
-    np.save(partial / "lobes.npy", labels)
     (partial / "case.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     # Renaming makes a case appear only when complete, also after a kill.
     shutil.rmtree(folder, ignore_errors=True)
@@ -209,7 +223,8 @@ def otsu_threshold(levels: NDArray[np.float32]) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = sums / below - (sums[-1] - sums) / above
     between = np.where((below > 0) & (above > 0), below * above * gap**2, 0.0)
-    return float(centres[int(np.argmax(between))])
+    # Between two clean groups every cut is as good; the middle one is meant.
+    return float(centres[np.isclose(between, between.max())].mean())
 
 
 def _averaged(values: NDArray[Any], config: SeverityConfig) -> NDArray[np.float32]:

@@ -39,6 +39,7 @@ SHIPPED_INTERVALS: IntervalTable = (
 _CANDIDATE_BAND = 0.01
 _FREQUENCY_RANGE = (0.2, 0.8)
 _BALANCE_RANGE = (0.25, 0.75)
+_IMPOSSIBLE_LOGIT = -20.0
 
 
 def interval_targets(
@@ -117,6 +118,52 @@ def pseudo_labels(dense: Tensor, lobe: Tensor, candidates: Tensor, scores: Tenso
     """
     affected = (scores > 0).view(-1, *[1] * (dense.dim() - 1))
     return (dense.detach() > 0) & (candidates > 0) & (lobe > 0) & affected
+
+
+def ranked_pseudo_labels(
+    dense: Tensor,
+    lobe: Tensor,
+    candidates: Tensor,
+    scores: Tensor,
+    table: IntervalTable = COVID_INTERVALS,
+) -> Tensor:
+    """Return pseudo labels that keep to the score, without gradient (ours).
+
+    The published rule cuts the dense map at one half. A map that is right on average may be
+    below one half everywhere, and then teaches the attention that nothing is a lesion. Here the
+    most probable candidates are lesions: as many as the map's mean over the lobe says, limited
+    to the score's interval, none at score 0.
+
+    Args:
+        dense: Logits of the dense map, ``(B, 1, D, H, W)``.
+        lobe: Mask of the lobe, same shape.
+        candidates: Mask of candidate voxels, same shape.
+        scores: Integer ``(B,)``.
+        table: Interval of every score.
+
+    Returns:
+        Boolean ``(B, 1, D, H, W)``.
+    """
+    logits = wide(dense.detach())
+    allowed = ((candidates > 0) & (lobe > 0)).flatten(1)
+    low, high = torch.tensor(table, dtype=logits.dtype, device=logits.device)[scores].unbind(dim=1)
+    share = lobe_mean(torch.sigmoid(logits) * candidates, lobe)
+    wanted = torch.minimum(torch.maximum(share, low), high) * (lobe > 0).flatten(1).sum(dim=1)
+    wanted = torch.where(scores > 0, wanted, torch.zeros_like(wanted))
+    order = logits.flatten(1).masked_fill(~allowed, -torch.inf).argsort(dim=1, descending=True)
+    ranks = torch.empty_like(order)
+    ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    return ((ranks < wanted[:, None]) & allowed).view(dense.shape)
+
+
+def candidate_logits(dense: Tensor, candidates: Tensor) -> Tensor:
+    """Return the dense map with next to no probability off the candidates (ours).
+
+    Regressing the mean of this map, rather than of the bare one, forbids the easy answer that
+    spreads a little probability over the whole lobe. At inference the published code cuts the
+    result to the candidates anyway.
+    """
+    return dense.masked_fill(candidates <= 0, _IMPOSSIBLE_LOGIT)
 
 
 def pseudo_label_loss(

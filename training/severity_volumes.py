@@ -1,0 +1,265 @@
+"""dRAM on whole CTs: ``python -m training.severity_volumes evaluate|pseudo RUN --data DIR ...``.
+
+``evaluate`` compares the maps of a run with the expert's masks of its validation cases and with
+what the tissue's density alone would find. ``pseudo`` writes the training cases with the maps in
+place of the expert's masks: the data of the final segmentation network, which is an ordinary
+slice model (version 1 of the paper).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.logging import RichHandler
+from torch import nn
+from torch.nn import functional as F
+
+from CovidLesionSegLib.engine.severity import lobe_involvement_score
+from CovidLesionSegLib.engine.writers import write_map
+from CovidLesionSegLib.errors import CovidLesionSegError
+
+from .config import TrainingConfig, load_config
+from .data.lobes import LobeCase, candidate_voxels, lobe_labels
+from .data.store import wanted_volumes
+from .data.volumes import LabelledVolume, VolumeFiles, load_volume
+from .evaluate import patients_by_case
+from .export_weights import load_average
+from .lessons import open_severity
+from .metrics import Mask
+from .run_folder import RunFolder, sha256_of
+from .severity import case_probability
+from .splits import split_of
+from .tables import markdown_table
+from .volume_evaluation import summarise
+
+_LOG = logging.getLogger("training")
+_COMMAND = "python -m training.severity_volumes"
+_LEAST_INFECTED_ML = 1.0
+_MEANS = {
+    "dram": "refined map at 0.5, on dense tissue only",
+    "density": "all dense tissue, without any network",
+}
+
+
+def paste(
+    maps: NDArray[np.float32], case: LobeCase, labels: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Bring the maps of a case's lobes back onto the CT's grid.
+
+    Args:
+        maps: float32 ``[lobe, z, y, x]`` on the grid of the lobes.
+        case: Where they were cut out.
+        labels: uint8 lobes on the CT's grid.
+
+    Returns:
+        float32 on the CT's grid, 0 outside the lobes.
+    """
+    pasted = np.zeros(labels.shape, dtype=np.float32)
+    for lobe, box, values in zip(case.lobes, case.boxes, maps, strict=True):
+        inside = labels[box] == lobe
+        tensor = torch.from_numpy(np.ascontiguousarray(values))[None, None]
+        resized = F.interpolate(tensor, size=inside.shape, mode="trilinear")[0, 0].numpy()
+        pasted[box][inside] = resized[inside]
+    return pasted
+
+
+def dense_tissue(volume: LabelledVolume, case: LobeCase, labels: NDArray[np.uint8]) -> Mask:
+    """Return the candidate voxels of every lobe on the CT's grid."""
+    found = np.zeros(labels.shape, dtype=bool)
+    for lobe, box in zip(case.lobes, case.boxes, strict=True):
+        found[box] |= candidate_voxels(volume.ct.hu[box], labels[box] == lobe)
+    return found
+
+
+def case_scores(
+    probability: NDArray[np.float32],
+    dense: Mask,
+    volume: LabelledVolume,
+    case: LobeCase,
+    labels: NDArray[np.uint8],
+) -> dict[str, dict[str, float]]:
+    """Return IoU, Dice and agreement of the severity scores, by what made the mask."""
+    truth = volume.infection == 1
+    diseased = int(truth.sum()) * volume.ct.voxel_volume_ml >= _LEAST_INFECTED_ML
+    masks = {"dram": (probability >= 0.5) & dense, "density": dense}
+    result = {}
+    for name, mask in masks.items():
+        both, either = int((mask & truth).sum()), int((mask | truth).sum())
+        iou = both / either if diseased else math.nan
+        found = [
+            lobe_involvement_score(100.0 * float(mask[labels == lobe].mean()))
+            for lobe in case.lobes
+        ]
+        result[name] = {
+            "iou": iou,
+            "dice": 2.0 * iou / (1.0 + iou),
+            "infected_ml": int(mask.sum()) * volume.ct.voxel_volume_ml,
+            "expert_ml": int(truth.sum()) * volume.ct.voxel_volume_ml,
+            "same_scores": float(np.mean(np.equal(found, case.scores))),
+            "score_error": float(np.mean(np.abs(np.subtract(found, case.scores)))),
+        }
+    return result
+
+
+def evaluate(run: RunFolder, data_dir: Path, cache_dir: Path) -> dict[str, Any]:
+    """Score the averaged network of a run on its validation cases."""
+    config = load_config(run.config)
+    model, step = load_average(run, config)
+    keys = split_of(config.data).validation
+    files = wanted_volumes(data_dir, config.data.sources, keys)
+    cases = {}
+    for entry, case in zip(files, open_severity(config, data_dir, cache_dir, keys), strict=True):
+        probability, volume, labels = _mapped(model, entry, case, cache_dir)
+        dense = dense_tissue(volume, case, labels)
+        cases[entry.key] = case_scores(probability, dense, volume, case, labels)
+        _LOG.info("%s: %s", entry.key, {k: round(v["iou"], 3) for k, v in cases[entry.key].items()})
+    return {
+        "command": f"{_COMMAND} evaluate",
+        "config": config.name,
+        "split": config.data.split,
+        "steps": step,
+        "checkpoint_sha256": sha256_of(run.checkpoint),
+        "cases": _without_nan(cases),
+        "summary": summarise(cases, patients_by_case()),
+    }
+
+
+def _mapped(
+    model: nn.Module, files: VolumeFiles, case: LobeCase, cache_dir: Path
+) -> tuple[NDArray[np.float32], LabelledVolume, NDArray[np.uint8]]:
+    volume = load_volume(files)
+    labels = lobe_labels(volume, case.digest, cache_dir)
+    maps = case_probability(model, case, torch.device("cpu"))
+    return paste(maps, case, labels), volume, labels
+
+
+def _without_nan(cases: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
+    return {
+        key: {
+            name: {k: None if math.isnan(v) else round(v, 5) for k, v in figures.items()}
+            for name, figures in scores.items()
+        }
+        for key, scores in cases.items()
+    }
+
+
+def write_pseudo_labels(run: RunFolder, data_dir: Path, cache_dir: Path, out: Path) -> None:
+    """Write every case of a run's split for the final segmentation network.
+
+    Training cases get the run's maps as masks, and only them: 0 in lobes whose score is 0.
+    Validation cases keep the expert's, to watch the next run.
+    """
+    config = load_config(run.config)
+    model, _ = load_average(run, config)
+    split = split_of(config.data)
+    for key in (*split.training, *split.validation):
+        (files,) = wanted_volumes(data_dir, config.data.sources, (key,))
+        _link(files, out, with_infection=key in split.validation)
+        if key in split.training:
+            mask, volume = _pseudo_mask(model, config, files, data_dir, cache_dir)
+            write_map(out / f"{key}_infection.nii.gz", mask, volume.ct)
+            _LOG.info("%s: %.0f ml", key, int(mask.sum()) * volume.ct.voxel_volume_ml)
+
+
+def _pseudo_mask(
+    model: nn.Module, config: TrainingConfig, files: VolumeFiles, data_dir: Path, cache_dir: Path
+) -> tuple[NDArray[np.uint8], LabelledVolume]:
+    (case,) = open_severity(config, data_dir, cache_dir, (files.key,))
+    probability, volume, labels = _mapped(model, files, case, cache_dir)
+    mask = (probability >= 0.5) & dense_tissue(volume, case, labels)
+    for lobe, score in zip(case.lobes, case.scores, strict=True):
+        if score == 0:
+            mask[labels == lobe] = False
+    return mask.astype(np.uint8), volume
+
+
+def _link(files: VolumeFiles, out: Path, with_infection: bool) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    kept = [files.ct, files.lung, files.infection if with_infection else None]
+    for path in kept:
+        if path is not None:
+            target = out / path.name
+            target.unlink(missing_ok=True)
+            target.symlink_to(path.resolve())
+
+
+def report_table(reports: Sequence[dict[str, Any]]) -> str:
+    """Return the Markdown of some reports: every held-out case once, and the means."""
+    rows = [
+        [key, report["split"], *_cells(scores)]
+        for report in reports
+        for key, scores in report["cases"].items()
+    ]
+    cases = {key: scores for report in reports for key, scores in report["cases"].items()}
+    numbers = {
+        key: {
+            name: {k: math.nan if v is None else v for k, v in figures.items()}
+            for name, figures in scores.items()
+        }
+        for key, scores in cases.items()
+    }
+    summary = summarise(numbers, patients_by_case())
+    means = [
+        f"{summary[name][score]['mean']:.3f} "
+        f"({summary[name][score]['low']:.3f} to {summary[name][score]['high']:.3f})"
+        for name in _MEANS
+        for score in ("iou", "dice", "same_scores")
+    ]
+    rows.append(["**mean (95% over patients)**", "", *means])
+    header = ["case", "split"]
+    header += [f"{name} {what}" for name in _MEANS for what in ("IoU", "Dice", "same scores")]
+    words = "; ".join(f"*{name}*: {what}" for name, what in _MEANS.items())
+    steps = ", ".join(f"{report['split']} {report['steps']}" for report in reports)
+    return (
+        "# dRAM from severity scores\n\nHeld-out cases; no expert mask was trained on. "
+        f"{words}. Overlap is not scored below {_LEAST_INFECTED_ML:g} ml of disease. "
+        f"Steps: {steps}. Made by `{_COMMAND}`.\n\n" + markdown_table(header, rows)
+    )
+
+
+def _cells(scores: dict[str, dict[str, float | None]]) -> list[str]:
+    values = [scores[name][what] for name in _MEANS for what in ("iou", "dice", "same_scores")]
+    return ["-" if value is None else f"{value:.3f}" for value in values]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line; evaluate runs or write pseudo labels."""
+    parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
+    tasks = parser.add_subparsers(dest="task", required=True)
+    measure = tasks.add_parser("evaluate", help="score runs on their validation cases")
+    measure.add_argument("runs", type=Path, nargs="+", help="run folders, one per split")
+    measure.add_argument("--json", type=Path, required=True, help="report; a table lies beside it")
+    pseudo = tasks.add_parser("pseudo", help="write data for the final segmentation network")
+    pseudo.add_argument("run", type=Path, help="run folder")
+    pseudo.add_argument("--out", type=Path, required=True, help="folder of the new source")
+    for task in (measure, pseudo):
+        task.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
+        task.add_argument("--cache", type=Path, default=Path("cache"), help="prepared lobes")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    try:
+        if options.task == "pseudo":
+            write_pseudo_labels(RunFolder(options.run), options.data, options.cache, options.out)
+            return 0
+        reports = [evaluate(RunFolder(run), options.data, options.cache) for run in options.runs]
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
+    options.json.with_suffix(".md").write_text(report_table(reports), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
