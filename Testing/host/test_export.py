@@ -50,20 +50,22 @@ def test_chosen_formats_are_written_into_a_folder_of_their_own(
 ) -> None:
     host.ui.lesionTable.selectRow(0)
     host.ui.rejectButton.click()
-    choose(host, "seg-nrrd", "nifti", "stl", "obj")
+    choose(host, "seg-nrrd", "nifti", "review", "stl", "obj")
     host.ui.exportButton.click()
     made = exported(folder)
     assert made.name.startswith("chest-")
     assert str(made) in host.ui.exportLabel.text
     names = {path.name for path in made.iterdir()}
-    for ending in (".seg.nrrd", ".nii.gz", "_Infection.stl", ".obj", ".mtl"):
+    endings = (".seg.nrrd", ".nii.gz", ".lesions.csv", ".review-log.csv", ".stl", ".obj", ".mtl")
+    for ending in endings:
         assert DEFAULT_STEM + ending in names
     stored = read_segmentation(made / f"{DEFAULT_STEM}.seg.nrrd")
     session = host.panel.review.session
     voxels = session.context.ct.to_input_grid(session.book.infection)
     assert stored.mask_kji("infection").sum() == voxels.sum()
     assert result.GetName().startswith("Chest CT infection")
-    assert not result.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert "rejected" in (made / f"{DEFAULT_STEM}.lesions.csv").read_text()
+    assert "reject" in (made / f"{DEFAULT_STEM}.review-log.csv").read_text()
 
 
 @pytest.mark.usefixtures("result")
@@ -87,22 +89,14 @@ def test_formats_are_remembered(host: Host) -> None:
 
 @pytest.mark.usefixtures("result")
 def test_what_cannot_be_written_says_why(host: Host) -> None:
-    boxes, formats = host.panel.export._boxes, host.panel.export._formats
-    for _ in range(3):
-        host.ui.lesionTable.selectRow(0)
-        host.ui.rejectButton.click()
-    mask = np.zeros_like(host.panel.review.session.book.infection)
-    from CovidLesionSegLib.mrml.segment_voxels import setMaskOfSegment
-
-    session = host.panel.review.session
-    setMaskOfSegment(session.node, "infection", mask, session.context.ct)
-    host.panel.export.update()
-    assert not boxes["stl"].enabled
-    assert boxes["stl"].toolTip == "There is no infection to make a surface of."
-    dicom = [key for key in formats if key.startswith("dicom")]
+    export = host.panel.export
+    job = export._job()
+    dicom = [key for key in export._boxes if key.startswith("dicom")]
+    assert dicom
     for key in dicom:
-        assert not boxes[key].enabled
-        assert boxes[key].toolTip != formats[key].title
+        assert not export._boxes[key].enabled
+        assert export._boxes[key].toolTip == export._formats[key].unavailable(job)
+    assert export._boxes["report"].enabled
 
 
 @pytest.mark.usefixtures("result")

@@ -32,7 +32,6 @@ def exportJob(
         identified: Whether the patient may be named.
     """
     session.refresh()
-    session.settle()
     facts = factsOfRun(session.node)
     result = _resultNow(session, _withFiles(session.context.ct, files))
     computed = facts.get("segmentation_sha256", {})
