@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from Testing.support.synthetic_ct import chest_hu
@@ -78,3 +79,31 @@ class Series:
             name = f"{prefix}{number:04d}.dcm"
             self.datasets[index].save_as(folder / name, enforce_file_format=True)
         return folder
+
+
+def enhanced(series: Series) -> Dataset:
+    """Return the series as one enhanced CT, with frames in reverse order."""
+    multi = series.datasets[0]
+    multi.SOPClassUID = multi.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    frames = []
+    for source in series.datasets[::-1]:
+        frame, plane, rescale = Dataset(), Dataset(), Dataset()
+        plane.ImagePositionPatient = source.ImagePositionPatient
+        rescale.RescaleSlope, rescale.RescaleIntercept = 1, -1024
+        frame.PlanePositionSequence = Sequence([plane])
+        frame.PixelValueTransformationSequence = Sequence([rescale])
+        frames.append(frame)
+    shared, measures, orientation = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = multi.PixelSpacing, multi.SliceThickness
+    orientation.ImageOrientationPatient = multi.ImageOrientationPatient
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    pixels = b"".join(source.PixelData for source in series.datasets[::-1])
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(multi, keyword)
+    del multi.RescaleSlope, multi.RescaleIntercept
+    multi.SharedFunctionalGroupsSequence = Sequence([shared])
+    multi.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    multi.NumberOfFrames = len(frames)
+    multi.PixelData = pixels
+    return multi

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -17,7 +16,7 @@ from pydicom.uid import (
 )
 
 from CovidLesionSegLib.engine.readers import read_ct
-from Testing.support.dicom_series import Series
+from Testing.support.dicom_series import Series, enhanced
 from Testing.support.refusal import refused_file as refused
 
 
@@ -143,34 +142,6 @@ def test_compression_nobody_decodes(tmp_path: Path) -> None:
         dataset.compress(RLELossless)
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.203"  # HTJ2K, no decoder
     assert refused(series.write(tmp_path)).code == "dicom-decode"
-
-
-def enhanced(series: Series) -> Dataset:
-    """Return the series as one enhanced CT, with frames in reverse order."""
-    multi = series.datasets[0]
-    multi.SOPClassUID = multi.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
-    frames = []
-    for source in series.datasets[::-1]:
-        frame, plane, rescale = Dataset(), Dataset(), Dataset()
-        plane.ImagePositionPatient = source.ImagePositionPatient
-        rescale.RescaleSlope, rescale.RescaleIntercept = 1, -1024
-        frame.PlanePositionSequence = Sequence([plane])
-        frame.PixelValueTransformationSequence = Sequence([rescale])
-        frames.append(frame)
-    shared, measures, orientation = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = multi.PixelSpacing, multi.SliceThickness
-    orientation.ImageOrientationPatient = multi.ImageOrientationPatient
-    shared.PixelMeasuresSequence = Sequence([measures])
-    shared.PlaneOrientationSequence = Sequence([orientation])
-    pixels = b"".join(source.PixelData for source in series.datasets[::-1])
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        delattr(multi, keyword)
-    del multi.RescaleSlope, multi.RescaleIntercept
-    multi.SharedFunctionalGroupsSequence = Sequence([shared])
-    multi.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    multi.NumberOfFrames = len(frames)
-    multi.PixelData = pixels
-    return multi
 
 
 def test_enhanced_ct_in_one_file(tmp_path: Path) -> None:

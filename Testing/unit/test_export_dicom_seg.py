@@ -14,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.geometry import AxisOrientation
+from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.volume import Provenance
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
@@ -27,8 +28,10 @@ from Testing.support.dicom_job import (
     ORIENTATIONS,
     dicom_job,
     identified_series,
+    result_on,
     without_infection,
 )
+from Testing.support.dicom_series import enhanced
 
 hd = pytest.importorskip("highdicom", reason="DICOM export needs highdicom")
 pydicom = pytest.importorskip("pydicom")
@@ -120,6 +123,24 @@ def test_other_programs_find_the_same_voxels(
         assert masks.keys() == expected.keys()
         for name, mask in expected.items():
             np.testing.assert_array_equal(masks[name], mask, err_msg=name)
+
+
+def test_an_enhanced_ct_is_a_source_too(tmp_path: Path) -> None:
+    dataset = enhanced(identified_series("oblique"))
+    (tmp_path / "ct").mkdir()
+    dataset.save_as(tmp_path / "ct" / "enhanced.dcm", enforce_file_format=True)
+    job = ExportJob(result_on(read_ct(tmp_path / "ct")))
+    (path,) = write_dicom_seg(job, tmp_path / "x.seg.dcm")
+    masks = decoded_by_highdicom(path, job)
+    for name, mask in masks_of(job.result).items():
+        np.testing.assert_array_equal(masks[name], mask, err_msg=name)
+    frame = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence[0]
+    (item,) = frame.DerivationImageSequence[0].SourceImageSequence
+    positions = dataset.PerFrameFunctionalGroupsSequence[item.ReferencedFrameNumber - 1]
+    np.testing.assert_allclose(
+        frame.PlanePositionSequence[0].ImagePositionPatient,
+        positions.PlanePositionSequence[0].ImagePositionPatient,
+    )
 
 
 @pytest.fixture(scope="module")
