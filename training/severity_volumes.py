@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from CovidLesionSegLib.engine.severity import lobe_involvement_score
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.nets.losses.dram import COVID_INTERVALS
 
 from .config import TrainingConfig, load_config
 from .data.lobes import LobeCase, candidate_voxels, lobe_labels
@@ -156,7 +157,7 @@ def _without_nan(cases: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any
 def write_pseudo_labels(run: RunFolder, data_dir: Path, cache_dir: Path, out: Path) -> None:
     """Write every case of a run's split for the final segmentation network.
 
-    Training cases get the run's maps as masks, and only them: 0 in lobes whose score is 0.
+    Training cases get masks made of the run's maps and their own scores, see `within_score`.
     Validation cases keep the expert's, to watch the next run.
     """
     config = load_config(run.config)
@@ -176,11 +177,34 @@ def _pseudo_mask(
 ) -> tuple[NDArray[np.uint8], LabelledVolume]:
     (case,) = open_severity(config, data_dir, cache_dir, (files.key,))
     probability, volume, labels = _mapped(model, files, case, cache_dir)
-    mask = (probability >= 0.5) & dense_tissue(volume, case, labels)
+    dense = dense_tissue(volume, case, labels)
+    mask = np.zeros(labels.shape, dtype=np.uint8)
     for lobe, score in zip(case.lobes, case.scores, strict=True):
-        if score == 0:
-            mask[labels == lobe] = False
-    return mask.astype(np.uint8), volume
+        inside = labels == lobe
+        mask[inside] = within_score(probability[inside], dense[inside], score)
+    return mask, volume
+
+
+def within_score(
+    probability: NDArray[np.float32], dense: NDArray[np.bool_], score: int
+) -> NDArray[np.bool_]:
+    """Return the most probable dense voxels of a lobe, as many as its score allows.
+
+    The share is what the map says, limited to the score's interval; none at score 0. See
+    `ranked_pseudo_labels`.
+
+    Args:
+        probability: Of every voxel of the lobe, ``[voxel]``.
+        dense: Which of them are candidates.
+        score: Severity 0..5.
+    """
+    if score == 0:
+        return np.zeros_like(dense)
+    share = float(np.clip((probability * dense).mean(), *COVID_INTERVALS[score]))
+    order = np.argsort(np.where(dense, -probability, np.inf), kind="stable")
+    chosen = np.zeros_like(dense)
+    chosen[order[: round(share * dense.size)]] = True
+    return chosen & dense
 
 
 def _link(files: VolumeFiles, out: Path, with_infection: bool) -> None:

@@ -1,0 +1,164 @@
+"""Ablation of collaborative training: ``python -m training.relation_report RUN ... --json FILE``.
+
+Reads the last validation of every run; a run counts only once it is complete, and the folds of
+all variants must be the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.logging import RichHandler
+
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+
+from .config import TrainingConfig, load_config
+from .metrics import bootstrap_interval
+from .run_folder import RunFolder, sha256_of
+from .tables import markdown_table
+
+_LOG = logging.getLogger("training")
+_COMMAND = "python -m training.relation_report"
+VARIANTS = ("single encoder", "concatenation", "relation")
+_ROW_ENTRIES = ("step", "mean")
+
+
+def variant_of(config: TrainingConfig) -> str:
+    """Return which row of the ablation a run belongs to."""
+    if config.relation is None:
+        raise _unusable(f"{config.name} is no run of the task 'relation'")
+    if not config.relation.general_sources:
+        return VARIANTS[0]
+    return VARIANTS[1] if config.relation.relation == "none" else VARIANTS[2]
+
+
+def read_runs(runs: Sequence[Path]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the Dice of every held-out case by variant and split.
+
+    Raises:
+        InputError: ``ablation-unusable`` for an incomplete run, or for variants that were not
+            run on the same splits with the same number of steps.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in VARIANTS}
+    steps = set()
+    for path in runs:
+        run = RunFolder(path)
+        config, rows = load_config(run.config), run.read("validation")
+        if not rows or rows[-1]["step"] != config.optimisation.steps:
+            raise _unusable(f"the run {path.name} is not complete")
+        steps.add(config.optimisation.steps)
+        scores = {key: value for key, value in rows[-1].items() if key not in _ROW_ENTRIES}
+        found[variant_of(config)][config.data.split] = scores
+    if len(steps) != 1 or len({frozenset(splits) for splits in found.values()}) != 1:
+        raise _unusable("the variants differ in steps or splits")
+    return found
+
+
+def _unusable(reason: str) -> InputError:
+    return InputError(
+        "ablation-unusable",
+        f"The runs can't be compared: {reason}.",
+        "Give complete runs of every variant on the same splits.",
+    )
+
+
+def summarise(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Return the mean Dice of every variant and its gain over the single encoder.
+
+    Intervals are over patients; a patient that several splits test counts with all of them.
+    """
+    baseline = _flat(found[VARIANTS[0]])
+    summary: dict[str, Any] = {}
+    for name in VARIANTS:
+        scores = _flat(found[name])
+        patients = [key for _, key in scores]
+        gains = [scores[place] - baseline[place] for place in scores]
+        summary[name] = {
+            "dice": _interval(list(scores.values()), patients),
+            "gain": _interval(gains, patients),
+            "by_split": {
+                split: round(float(np.mean(list(cases.values()))), 4)
+                for split, cases in sorted(found[name].items())
+            },
+        }
+    return summary
+
+
+def _flat(splits: dict[str, dict[str, float]]) -> dict[tuple[str, str], float]:
+    return {(split, key): v for split, cases in sorted(splits.items()) for key, v in cases.items()}
+
+
+def _interval(values: Sequence[float], patients: Sequence[str]) -> dict[str, float]:
+    figures = bootstrap_interval(values, patients)
+    return {k: round(v, 4) for k, v in zip(("mean", "low", "high"), figures, strict=True)}
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """Say in a sentence whether the relation model is better than its single encoder."""
+    gain = summary[VARIANTS[2]]["gain"]
+    if gain["low"] > 0.0:
+        return "The relation model is better than the single encoder on these folds."
+    if gain["high"] < 0.0:
+        return "The relation model is worse than the single encoder on these folds."
+    return "The relation model is not shown to be better than the single encoder on these folds."
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """Return the Markdown of a report."""
+    summary = report["summary"]
+    splits = list(summary[VARIANTS[0]]["by_split"])
+    rows = [
+        [
+            name,
+            *(f"{figures['by_split'][split]:.3f}" for split in splits),
+            *(_interval_text(figures[what]) for what in ("dice", "gain")),
+        ]
+        for name, figures in summary.items()
+    ]
+    header = ["variant", *splits, "Dice (95% over patients)", "gain over single encoder"]
+    return (
+        "# Collaborative training with lesions of another source\n\n"
+        f"Mean Dice at 0.5 of held-out volumes, bare network, {report['steps']} steps per run. "
+        f"{verdict(summary)} Made by `{report['command']}`.\n\n" + markdown_table(header, rows)
+    )
+
+
+def _interval_text(figure: dict[str, float]) -> str:
+    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, compare the runs, write JSON and Markdown."""
+    parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders of all variants and splits")
+    parser.add_argument("--json", type=Path, required=True, help="report; a table lies beside it")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    try:
+        found = read_runs(options.runs)
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    digests = {run.name: sha256_of(RunFolder(run).checkpoint) for run in options.runs}
+    report = {
+        "command": _COMMAND,
+        "steps": load_config(RunFolder(options.runs[0]).config).optimisation.steps,
+        "checkpoints_sha256": digests,
+        "cases": found,
+        "summary": summarise(found),
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    options.json.with_suffix(".md").write_text(report_text(report), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
