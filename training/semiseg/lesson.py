@@ -75,7 +75,7 @@ class SemisegLesson:
         if self._options.prior == "degraded":
             mistaken = torch.from_numpy(rng.random(len(prior)) < 0.5).to(prior.device)
             prior = torch.where(mistaken[:, None, None, None], degraded(prior, rng), prior)
-        levels = (prior * 255.0).expand(-1, 3, -1, -1)
+        levels = (prior * 255.0).repeat(1, 3, 1, 1)
         images = torch.cat([batch.images, normalise(levels, self._recipe)], dim=1)
         output: ModelOutput = model(images)
         loss = multi_class_loss(output.infection, batch.classes)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from CovidLesionSegLib.engine.windowing import normalise
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.outputs import ModelOutput
 from CovidLesionSegLib.nets.registry import input_contract
 from training.config import TrainingConfig
@@ -56,13 +57,17 @@ class SlicePredictor:
             planes = self._normalised(images[chosen])[:, : self._channels]
             if self._classes:
                 if priors is None:
-                    raise TypeError("the class stage needs infection maps")
+                    raise InputError(
+                        "training-priors-absent",
+                        "The class stage needs the infection maps of its slices.",
+                        "Predict them first and name their folder.",
+                    )
                 planes = torch.cat([planes, self._normalised(priors[chosen])], dim=1)
             parts.append((self._probability(planes) * 255.0).round().byte().cpu().numpy())
         return np.concatenate(parts)
 
     def _normalised(self, gray: NDArray[np.uint8]) -> Tensor:
-        planes = torch.from_numpy(np.ascontiguousarray(gray)).to(self._device)
+        planes = torch.from_numpy(np.array(gray)).to(self._device)
         return normalise(planes[:, None].expand(-1, 3, -1, -1), self._recipe)
 
     @torch.inference_mode()

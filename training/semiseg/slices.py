@@ -97,11 +97,12 @@ class SliceSet:
         return np.array([position[key] for key in keys], dtype=np.intp)
 
 
-def find_slices(folders: dict[str, Path]) -> list[SliceFiles]:
+def find_slices(folders: dict[str, Path], keys: Sequence[str] | None = None) -> list[SliceFiles]:
     """Match the files of some folders by stem.
 
     Args:
         folders: Folder of every role; ``images`` is needed.
+        keys: Slices to take; None takes all.
 
     Returns:
         One entry per slice, numbers in numerical order.
@@ -114,6 +115,8 @@ def find_slices(folders: dict[str, Path]) -> list[SliceFiles]:
         role: {p.stem: p for p in sorted(folder.glob("*")) if p.suffix in _IMAGE_SUFFIXES}
         for role, folder in folders.items()
     }
+    if keys is not None:
+        found = {role: {k: files[k] for k in keys if k in files} for role, files in found.items()}
     if not found["images"]:
         raise InputError(
             "training-data-empty",
@@ -150,7 +153,13 @@ def read_slice(files: SliceFiles) -> dict[str, NDArray[np.uint8]]:
     return arrays
 
 
-def open_slices(name: str, folders: dict[str, Path], size: int, cache_dir: Path) -> SliceSet:
+def open_slices(
+    name: str,
+    folders: dict[str, Path],
+    size: int,
+    cache_dir: Path,
+    keys: Sequence[str] | None = None,
+) -> SliceSet:
     """Open a set of slices on a square grid, making it if it is missing.
 
     Args:
@@ -158,8 +167,9 @@ def open_slices(name: str, folders: dict[str, Path], size: int, cache_dir: Path)
         folders: Folder of every role, see `find_slices`.
         size: Height and width of the grid in pixels.
         cache_dir: Where the arrays lie; may be deleted at any time.
+        keys: Slices to take; None takes all.
     """
-    found = find_slices(folders)
+    found = find_slices(folders, keys)
     digest = _digest(found)
     folder = cache_dir / f"semiseg-{name}-{size}-v{_VERSION}-{digest[:16]}"
     if not folder.is_dir():

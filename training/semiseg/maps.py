@@ -1,0 +1,49 @@
+"""Maps as 8-bit pictures of the slices' own size: what networks hand to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .slices import SliceFiles
+
+_HALF = 128
+
+
+def to_size(levels: NDArray[np.uint8], width_height: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a map bilinearly; an 8-bit level stays one."""
+    from PIL import Image
+
+    resized = Image.fromarray(levels).resize(width_height, Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def own_size(files: SliceFiles) -> tuple[int, int]:
+    """Return width and height of a slice's image."""
+    from PIL import Image
+
+    with Image.open(files.paths["images"]) as image:
+        return image.size
+
+
+def write_map(levels: NDArray[np.uint8], folder: Path, key: str) -> None:
+    """Write a map to ``folder/key.png``; a kill leaves no half a file under that name."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{key}.partial"
+    Image.fromarray(levels).save(partial, format="PNG")
+    partial.replace(folder / f"{key}.png")
+
+
+def edge_of(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the edge of a map cut at a half: one pixel inside, one outside, as 0 or 255."""
+    mask = levels >= _HALF
+    square = np.ones((3, 3), dtype=bool)
+    edge = ndimage.binary_dilation(mask, square) ^ ndimage.binary_erosion(
+        mask, square, border_value=1
+    )
+    return np.where(edge, 255, 0).astype(np.uint8)

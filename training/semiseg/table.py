@@ -1,0 +1,172 @@
+"""The table: ``python -m training.semiseg.table --data DIR --runs RUNS --out REPORT``.
+
+Scores the published maps and those of our runs on the 48 test slices with the same evaluator, and
+writes REPORT.json and REPORT.md. A run has a row if ``python -m training.semiseg.predict`` has
+written its maps to ``RUNS/<run>/test``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.logging import RichHandler
+
+from CovidLesionSegLib.errors import CovidLesionSegError
+from training.metrics import bootstrap_interval
+from training.semiseg_evaluation import ImageScores, score_folder, summarise
+
+_LOG = logging.getLogger("training")
+_TRUTHS = {
+    "infection": "LungInfection-Test/GT",
+    "ground glass": "MultiClassInfection-Test/GT-1",
+    "consolidation": "MultiClassInfection-Test/GT-2",
+}
+_COLUMNS = {
+    "published_protocol": ("mean_dice", "max_dice", "mean_sensitivity", "mean_specificity"),
+    "threshold_0.5": ("dice", "sensitivity", "precision"),
+}
+_HEADER = (
+    "model | mean Dice [95% interval] | max Dice | mean sensitivity | mean specificity "
+    "| Dice at 0.5 [95% interval] | sensitivity | precision"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        label: What the row is called.
+        target: ``"infection"``, ``"ground glass"`` or ``"consolidation"``.
+        maps: Folder of the maps.
+        about: What `training.semiseg.predict` noted beside them.
+    """
+
+    label: str
+    target: str
+    maps: Path
+    about: dict[str, Any]
+
+
+def published_rows(data_dir: Path) -> list[Row]:
+    """Return the rows whose maps the authors of Inf-Net have published."""
+    folder = data_dir / "covid_semiseg" / "published_predictions"
+    classes = folder / "multi_class"
+    found = [
+        ("Inf-Net (published)", "infection", folder / "Inf-Net"),
+        ("Semi-Inf-Net (published)", "infection", folder / "Semi-Inf-Net"),
+        (
+            "Semi-Inf-Net & MC (published)",
+            "ground glass",
+            classes / "Ground-glass opacities" / "Semi-Inf-Net_UNet",
+        ),
+        (
+            "Semi-Inf-Net & MC (published)",
+            "consolidation",
+            classes / "Consolidation" / "Semi-Inf-Net_UNet",
+        ),
+    ]
+    return [Row(label, target, maps, {}) for label, target, maps in found]
+
+
+def own_rows(runs: Path) -> list[Row]:
+    """Return a row for every run that has maps of the test slices, two for a class stage."""
+    rows = []
+    for note in sorted(runs.glob("*/test/maps.json")):
+        about = json.loads(note.read_text(encoding="utf-8"))
+        folders = {
+            "infection": note.parent,
+            "ground glass": note.parent / "ground_glass",
+            "consolidation": note.parent / "consolidation",
+        }
+        staged = folders["ground glass"].is_dir()
+        targets = ("ground glass", "consolidation") if staged else ("infection",)
+        rows += [Row(about["run"], target, folders[target], about) for target in targets]
+    return rows
+
+
+def score_row(row: Row, data_dir: Path) -> dict[str, Any]:
+    """Score the maps of a row.
+
+    Raises:
+        InputError: ``training-data-mismatch``.
+    """
+    truth = data_dir / "covid_semiseg" / "TestingSet" / _TRUTHS[row.target]
+    images = score_folder(row.maps, truth)
+    scores = list(images.values())
+    mean_dice = [float(image.dice.mean()) for image in scores]
+    half_dice = [image.half["dice"] for image in scores]
+    # Patients of the slices are not published: the interval takes each slice for one.
+    return {
+        "label": row.label,
+        "target": row.target,
+        "maps": row.about,
+        "images": len(images),
+        "summary": summarise(scores),
+        "interval_mean_dice": bootstrap_interval(mean_dice, list(images))[1:],
+        "interval_half_dice": bootstrap_interval(half_dice, list(images))[1:],
+        "without_target": sum(_is_empty(image) for image in scores),
+    }
+
+
+def _is_empty(image: ImageScores) -> bool:
+    # Taking everything for lesion finds some, unless there is none.
+    return bool(image.dice[-1] == 0.0)
+
+
+def markdown(results: Sequence[dict[str, Any]]) -> str:
+    """Return the results as one table per target."""
+    lines: list[str] = []
+    for target in _TRUTHS:
+        chosen = [result for result in results if result["target"] == target]
+        if not chosen:
+            continue
+        columns = _HEADER.count("|") + 1
+        lines += [f"### {target.capitalize()}", "", f"| {_HEADER} |", "|---" * columns + "|"]
+        lines += [_line(result) for result in chosen]
+        lines += ["", f"{chosen[0]['images']} slices, {chosen[0]['without_target']} without.", ""]
+    return "\n".join(lines)
+
+
+def _line(result: dict[str, Any]) -> str:
+    cells = [result["label"]]
+    for protocol, names in _COLUMNS.items():
+        values = [f"{result['summary'][protocol][name]:.3f}" for name in names]
+        key = "interval_mean_dice" if protocol == "published_protocol" else "interval_half_dice"
+        low, high = result[key]
+        values[0] += f" [{low:.3f}, {high:.3f}]"
+        cells += values
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, score and write."""
+    parser = argparse.ArgumentParser(prog="python -m training.semiseg.table", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with covid_semiseg")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
+    parser.add_argument("--out", type=Path, required=True, help="report, without suffix")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    try:
+        rows = [*published_rows(options.data), *own_rows(options.runs)]
+        results = [score_row(row, options.data) for row in rows]
+    except CovidLesionSegError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return error.exit_code
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    report = {"command": "python -m training.semiseg.table", "rows": results}
+    text = json.dumps(report, indent=1) + "\n"
+    options.out.with_suffix(".json").write_text(text, encoding="utf-8")
+    options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
