@@ -1,18 +1,21 @@
-"""``covid-lesion-seg benchmark``: seconds by stage on this machine."""
+"""``covid-lesion-seg benchmark``: seconds, memory and speed on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from rich.table import Table
+from .console import err, out
 
-from .console import STAGE_TEXTS, out, progress_bar
-
-if TYPE_CHECKING:
-    from CovidLesionSegLib.engine.volume import CtVolume
+_CHILD = "CovidLesionSegLib.commands.benchmark_child"
+_PHANTOM_MM = (300.0, 360.0, 360.0)
+"""Extent of the phantom's scan along z, y and x; the number of voxels is chosen."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,55 +23,138 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "benchmark",
         help="measure the pipeline on this machine",
-        description="Segment a CT (or the phantom) several times; print the median of each stage.",
+        description="Run the whole job, file in and files out, for each model in a process of "
+        "its own, and compare it with a plain reference measured in the same run: the published "
+        "networks in float32, one whole slice at a time.",
     )
-    parser.add_argument("--ct", type=Path, help="CT to use; without it, the phantom")
-    parser.add_argument("--runs", type=int, default=3, help="how many times")
+    parser.add_argument("--ct", type=Path, help="CT to use; without it, a phantom")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(300, 512), metavar=("SLICES", "PIXELS"),
+        help="size of the phantom (default: 300 slices of 512 x 512)",
+    )  # fmt: skip
+    parser.add_argument("--models", nargs="*", help="default: every installed one, and consensus")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps")
+    parser.add_argument("--runs", type=int, default=1, help="how many times; the median counts")
+    parser.add_argument(
+        "--reference-slices", type=int, default=3, help="slices of the reference; 0 for none"
+    )
+    parser.add_argument("-o", "--output", type=Path, help="folder for benchmark.json and .png")
+    parser.add_argument("--run-times", type=Path, help="write the times that the module shows")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from statistics import median
+    from .benchmark_report import benchmark_table, machine, write_chart, write_json
+    from .outputs import require_writable
 
-    from CovidLesionSegLib.engine.pipeline import SegmentOptions, segment
-    from CovidLesionSegLib.engine.progress import Reporter
-    from CovidLesionSegLib.engine.readers import read_ct
-
-    ct = read_ct(args.ct) if args.ct else _phantom_ct()
-    options = SegmentOptions(device=args.device)
-    seconds: dict[str, list[float]] = {}
-    for _ in range(max(args.runs, 1)):
-        with progress_bar(args.json) as listener:
-            result = segment(ct, options, reporter=Reporter(listener))
-        for stage, value in result.run.timings_s.items():
-            seconds.setdefault(stage, []).append(value)
-    medians = {stage: round(median(values), 3) for stage, values in seconds.items()}
+    if args.output is not None:
+        require_writable(args.output)
+    record = {"machine": machine(), **measure(args)}
     if args.json:
-        shape = list(ct.shape_zyx)
-        text = {"shape_zyx": shape, "device": result.run.device, "median_s": medians}
-        out().print_json(json.dumps(text))
+        out().print_json(json.dumps(record))
     else:
-        out().print(_table(medians, ct.shape_zyx, result.run.device))
+        out().print(benchmark_table(record))
+    if args.output is not None:
+        args.output.mkdir(parents=True, exist_ok=True)
+        write_json(args.output / "benchmark.json", record)
+        write_chart(args.output / "benchmark.png", record)
+    if args.run_times is not None:
+        kept = ("model", "device", "machine", "shape_zyx", "median_s")
+        name = record["machine"]["name"]
+        times = [{**entry, "machine": name} for entry in record["runs"]]
+        write_json(args.run_times, [{key: entry[key] for key in kept} for entry in times])
     return 0
 
 
-def _phantom_ct() -> CtVolume:
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure the reference, then every model; return what `benchmark_report` shows."""
+    models = args.models or _installed_models()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        ct = args.ct or _phantom_file(Path(folder) / "phantom.nii.gz", *args.size)
+        reference = {}
+        if args.reference_slices > 0:
+            err().print("Reference: the published networks ...")
+            job = {"families": _families(models), "slices": args.reference_slices}
+            reference = _child({"reference": job, "device": args.device})
+        runs = []
+        for model in models:
+            err().print(f"{model} ...")
+            job = {"ct": str(ct), "model": model, "output": str(Path(folder) / "out")}
+            repeated = [_child({"job": job, "device": args.device}) for _ in range(args.runs)]
+            runs.append(_median(repeated))
+    return {"ct": "phantom" if args.ct is None else "file", "reference": reference, "runs": runs}
+
+
+def _installed_models() -> list[str]:
+    from CovidLesionSegLib.engine.models import CONSENSUS, consensus_members
+    from CovidLesionSegLib.errors import InputError
+
+    try:
+        return [*consensus_members(), CONSENSUS]
+    except InputError:  # there is only one, so no consensus
+        from CovidLesionSegLib.engine.models import DEFAULT_MODEL
+
+        return [DEFAULT_MODEL]
+
+
+def _families(models: Sequence[str]) -> list[str]:
+    """Return the network families of the models, each once."""
+    from CovidLesionSegLib.engine.models import member_ids
+    from CovidLesionSegLib.weights.store import default_store
+
+    store = default_store()
+    ids = dict.fromkeys(member for model in models for member in member_ids(model, store))
+    return list(dict.fromkeys(store.find(member).entry.family for member in ids))
+
+
+def _phantom_file(path: Path, slices: int, pixels: int) -> Path:
     from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom
-    from CovidLesionSegLib.engine.volume import CtVolume, Provenance
+    from CovidLesionSegLib.engine.volume import CtVolume
+    from CovidLesionSegLib.engine.writers import write_map
 
-    phantom = make_phantom(PhantomSpec())
-    return CtVolume.from_array(phantom.hu, phantom.affine, Provenance("array", "phantom"))
+    err().print("Making the phantom ...")
+    shape = (slices, pixels, pixels)
+    z, y, x = (extent / count for extent, count in zip(_PHANTOM_MM, shape, strict=True))
+    phantom = make_phantom(PhantomSpec(spacing_mm_zyx=(z, y, x), shape_zyx=shape))
+    ct = CtVolume.from_array(phantom.hu, phantom.affine)
+    return write_map(path, ct.hu, ct)
 
 
-def _table(medians: dict[str, float], shape_zyx: tuple[int, int, int], device: str) -> Table:
-    size = " x ".join(str(n) for n in reversed(shape_zyx))
-    table = Table(title=f"Seconds by stage, {size} on {device}")
-    table.add_column("Stage")
-    table.add_column("Seconds", justify="right")
-    for stage, value in medians.items():
-        table.add_row(STAGE_TEXTS[stage], f"{value:.2f}")
-    table.add_row("Total", f"{sum(medians.values()):.2f}", style="bold")
-    return table
+def _child(order: dict[str, Any]) -> dict[str, Any]:
+    """Measure in a process of its own, whose memory is nobody else's.
+
+    Raises:
+        CovidLesionSegError: ``benchmark-failed`` with what the process said.
+    """
+    from CovidLesionSegLib.errors import CovidLesionSegError
+
+    done = subprocess.run(
+        [sys.executable, "-m", _CHILD, json.dumps(order)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()
+        raise CovidLesionSegError(
+            "benchmark-failed", f"A measurement failed: {reason[-1] if reason else 'no message'}"
+        )
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _median(repeated: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the first of some equal measurements with the median of every number of seconds."""
+    from statistics import median
+
+    def middle(name: str) -> dict[str, float]:
+        stages = repeated[0][name]
+        return {s: round(median(entry[name][s] for entry in repeated), 3) for s in stages}
+
+    peaks = [entry["peak_gb"] for entry in repeated]
+    peak = None if None in peaks else max(peaks)
+    numbers = {name: middle(name) for name in ("median_s", "cpu_s")}
+    return {**repeated[0], **numbers, "peak_gb": peak, "runs": len(repeated)}

@@ -50,12 +50,18 @@ def open_infection_model(
             )
         return _open_file(weights, device, "infection")
     store = store or default_store()
-    ids = consensus_members(store) if model == CONSENSUS else _named(model)
-    members = tuple(_open(member, device, "infection", store) for member in ids)
+    members = tuple(_open(m, device, "infection", store) for m in member_ids(model, store))
     return members[0] if len(members) == 1 else Consensus(model, members)
 
 
-def _named(model: str) -> tuple[str, ...]:
+def member_ids(model: str, store: WeightsStore) -> tuple[str, ...]:
+    """Return the ids of the models that a text names; see `open_infection_model`.
+
+    Raises:
+        InputError: ``consensus-too-small`` or ``consensus-repeats``.
+    """
+    if model == CONSENSUS:
+        return consensus_members(store)
     ids = tuple(model.split(_JOIN))
     repeated = sorted({member for member in ids if ids.count(member) > 1})
     if repeated:
