@@ -27,6 +27,46 @@ class CovidLesionSegError(Exception):
         return type(self), (self.code, self.message, self.hint)
 
 
+class WeightsMismatchError(CovidLesionSegError):
+    """Weights that do not fit their network; the message lists the first names of each kind.
+
+    Args:
+        label: What the weights are expected to be.
+        missing: Names that the network needs and the weights lack.
+        unexpected: Names of the weights that the network does not know.
+        misshaped: Names in another shape, with both shapes.
+    """
+
+    _LISTED = 10
+
+    def __init__(
+        self,
+        label: str,
+        missing: tuple[str, ...] = (),
+        unexpected: tuple[str, ...] = (),
+        misshaped: tuple[str, ...] = (),
+    ) -> None:
+        self._label = label
+        self.missing = missing
+        self.unexpected = unexpected
+        self.misshaped = misshaped
+        kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
+        findings = [f"{len(v)} {kind}: {self._listed(v)}" for kind, v in kinds.items() if v]
+        super().__init__(
+            "checkpoint-mismatch",
+            f"The weights do not fit {label}: {'; '.join(findings)}.",
+            "Check that the file is complete and of this network.",
+        )
+
+    def __reduce__(self) -> tuple[type[WeightsMismatchError], tuple[object, ...]]:  # type: ignore[override]
+        return type(self), (self._label, self.missing, self.unexpected, self.misshaped)
+
+    @classmethod
+    def _listed(cls, names: tuple[str, ...]) -> str:
+        more = f" and {len(names) - cls._LISTED} more" if len(names) > cls._LISTED else ""
+        return ", ".join(names[: cls._LISTED]) + more
+
+
 class InputError(CovidLesionSegError):
     """The input can't be used: wrong file, geometry, intensities or arguments."""
 

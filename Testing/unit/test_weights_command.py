@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from CovidLesionSegLib.commands import models
-from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.errors import InputError, WeightsMismatchError
 from CovidLesionSegLib.weights.packing import pack_model
 from CovidLesionSegLib.weights.store import WeightsStore
 from Testing.support.models import toy_description
@@ -134,3 +135,29 @@ def test_import_of_our_own_file(
     code, text = command("import", str(path), "--id", "fourth", "--json")
     assert json.loads(text)["id"] == "fourth"
     assert {model.entry.id for model in library.models()} == {"first", "second", "third", "fourth"}
+
+
+def test_import_as_json_names_every_entry_that_does_not_fit(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    missing, shapes = tuple(f"layer.{index}" for index in range(25)), "a (1,) instead of (2,)"
+
+    def misfit(*_: object) -> None:
+        raise WeightsMismatchError(
+            "the network", missing, ("surplus",), ("a (1,) instead of (2,)",)
+        )
+
+    monkeypatch.setattr("CovidLesionSegLib.weights.importer.build_network", misfit)
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(pack_model(described("third"), {"a": np.ones(3, np.float32)})[1])
+    with pytest.raises(WeightsMismatchError, match=r"25 missing.* and 15 more.*surplus") as caught:
+        command("import", str(path), "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert report["missing"] == list(missing)
+    assert report["unexpected"] == ["surplus"]
+    assert report["misshaped"] == [shapes]
+    restored = pickle.loads(pickle.dumps(caught.value))
+    assert (str(restored), restored.missing) == (str(caught.value), missing)

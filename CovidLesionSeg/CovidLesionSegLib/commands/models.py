@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.errors import CovidLesionSegError, WeightsMismatchError
 from CovidLesionSegLib.weights.importer import (
     ImportOptions,
     import_checkpoint,
@@ -149,7 +149,13 @@ def _remove(store: WeightsStore, args: argparse.Namespace) -> int:
 
 def _import(store: WeightsStore, args: argparse.Namespace) -> int:
     options = ImportOptions(args.id, args.family, args.licence, args.incomplete)
-    report = import_checkpoint(args.file, store, options)
+    try:
+        report = import_checkpoint(args.file, store, options)
+    except WeightsMismatchError as error:
+        if args.json:
+            lists = {name: getattr(error, name) for name in ("missing", "unexpected", "misshaped")}
+            _write_json({"error": error.code, **lists})
+        raise
     if args.json:
         _write_json(
             {

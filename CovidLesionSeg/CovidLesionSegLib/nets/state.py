@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from CovidLesionSegLib.errors import CovidLesionSegError
-
-_LISTED = 10
+from CovidLesionSegLib.errors import WeightsMismatchError
 
 
 def load_exactly(
@@ -32,8 +30,8 @@ def load_exactly(
         The names that were allowed to be missing and are; they keep their values.
 
     Raises:
-        CovidLesionSegError: ``checkpoint-mismatch``; the message names missing, unexpected
-            and wrongly shaped entries, and the model stays as it was.
+        WeightsMismatchError: It names missing, unexpected and wrongly shaped entries, and the
+            model stays as it was.
     """
     unsaved = require_fit(model.state_dict(), state, label, never_saved, origins)
     model.load_state_dict(dict(state), strict=not unsaved)
@@ -60,7 +58,7 @@ def require_fit(
         The names that were allowed to be missing and are.
 
     Raises:
-        CovidLesionSegError: ``checkpoint-mismatch``.
+        WeightsMismatchError: Names or shapes differ.
     """
     absent = sorted(wanted.keys() - state.keys())
     allowed = tuple(re.compile(pattern) for pattern in never_saved)
@@ -71,22 +69,8 @@ def require_fit(
         for key in sorted(wanted.keys() & state.keys())
         if wanted[key].shape != state[key].shape
     ]
-    findings = {
-        "missing": sorted(set(absent) - set(unsaved)),
-        "unexpected": sorted(origins.get(key, key) for key in state.keys() - wanted.keys()),
-        "of another shape": misshaped,
-    }
-    problems = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in findings.items() if keys]
-    if problems:
-        raise CovidLesionSegError(
-            "checkpoint-mismatch",
-            f"The weights do not fit {label}: {'; '.join(problems)}.",
-            "Check that the file is complete and of this network.",
-        )
+    missing = sorted(set(absent) - set(unsaved))
+    unexpected = sorted(origins.get(key, key) for key in state.keys() - wanted.keys())
+    if missing or unexpected or misshaped:
+        raise WeightsMismatchError(label, tuple(missing), tuple(unexpected), tuple(misshaped))
     return unsaved
-
-
-def listed(names: list[str]) -> str:
-    """Return the first ten names and how many more there are."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
