@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "CovidLesionSeg")]
 
+from CovidLesionSegLib.engine.lobes import find_lobes  # noqa: E402
+from CovidLesionSegLib.engine.lungs import LungMask  # noqa: E402
+from CovidLesionSegLib.engine.quantify import quantify  # noqa: E402
+from CovidLesionSegLib.engine.result import SegmentationResult  # noqa: E402
 from CovidLesionSegLib.errors import CovidLesionSegError  # noqa: E402
-from CovidLesionSegLib.jobs.exchange import read_job, write_result  # noqa: E402
+from CovidLesionSegLib.jobs.exchange import read_job, with_scene_lobes, write_result  # noqa: E402
 from CovidLesionSegLib.jobs.protocol import Event, failed, progress  # noqa: E402
 from Testing.support.review_result import reviewable_result  # noqa: E402
 
@@ -21,6 +26,14 @@ STAGES = ("read", "lungs", "lobes", "infection", "lesions", "numbers", "write")
 def say(event: Event) -> None:
     sys.stdout.write(event.to_line())
     sys.stdout.flush()
+
+
+def with_lobes_of(result: SegmentationResult, path: Path) -> SegmentationResult:
+    """Read lobes as the pipeline does, and measure with them."""
+    lungs = LungMask(result.anatomy.lungs, ())
+    anatomy = find_lobes(result.ct, lungs, path)
+    numbers = quantify(result.ct, result.infection, anatomy, result.prediction, result.lesions)
+    return with_scene_lobes(replace(result, anatomy=anatomy, quantification=numbers))
 
 
 def main() -> int:
@@ -51,7 +64,10 @@ def main() -> int:
             say(Event("cancelled", {}))
             return 130
         time.sleep(0.01)
-    write_result(job_file.parent, reviewable_result(mode == "consensus"))
+    result = reviewable_result(mode == "consensus")
+    if job.lobes_file:
+        result = with_lobes_of(result, job_file.parent / job.lobes_file)
+    write_result(job_file.parent, result)
     if mode == "damaged":
         (job_file.parent / "infection.npy").write_bytes(b"nonsense")
     say(Event("done", {"result": "result.json", "warnings": []}))

@@ -20,6 +20,17 @@ MRML = [
     for path in sorted((MODULE / "CovidLesionSegLib" / "mrml").glob("*.py"))
     if path.name not in OUTSIDE
 ]
+VTK_CLASSES = (
+    "vtkMatrix4x4",
+    "vtkImageData",
+    "vtkPointData",
+    "vtkTable",
+    "vtkDoubleArray",
+    "vtkPolyData",
+    "vtkCellArray",
+    "vtkDiscreteFlyingEdges3D",
+    "vtkWindowedSincPolyDataFilter",
+)
 UI = MODULE / "Resources" / "UI" / "CovidLesionSeg.ui"
 
 pytestmark = pytest.mark.skipif(
@@ -121,7 +132,7 @@ def test_methods_of_mrml_and_vtk(path: Path) -> None:
     import vtk
 
     known = {name for names in inventory.read("mrml.json").values() for name in names}
-    for cls in ("vtkMatrix4x4", "vtkImageData", "vtkPointData", "vtkTable", "vtkDoubleArray"):
+    for cls in VTK_CLASSES:
         known |= set(dir(getattr(vtk, cls)))
     known |= set(dir(vtk.vtkCommand)) | set(dir(vtk.vtkStringArray))
     known |= _not_in_the_inventory()

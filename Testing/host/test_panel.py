@@ -86,6 +86,100 @@ def test_a_failed_installation_is_a_sentence(host: Host, without_torch: pytest.M
     assert "could not be installed. no network" in host.ui.statusLabel.text
 
 
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("ERROR: No matching distribution found for torch>=2.4", "no PyTorch for Python 3."),
+        ("SSL: CERTIFICATE_VERIFY_FAILED", "not trusted"),
+        ("OSError: [Errno 28] No space left on device", "Free some space"),
+        ("[WinError 206] The filename or extension is too long", "short folder"),
+        ("The NVIDIA driver on your system is too old", "Update the driver"),
+        ("something never seen", "Python console"),
+    ],
+)
+@pytest.mark.usefixtures("ct")
+def test_a_known_failure_of_pip_names_the_next_step(
+    host: Host, without_torch: pytest.MonkeyPatch, reason: str, step: str
+) -> None:
+    def broken(**_keywords: Any) -> None:
+        raise RuntimeError(reason)
+
+    extension(without_torch, broken)
+    host.answers = [True]
+    host.ui.segmentButton.click()
+    assert step in host.ui.statusLabel.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("shutil.disk_usage", lambda _: types.SimpleNamespace(free=2.0e9), "2.0 GB are free"),
+        ("os.access", lambda *_: False, "can't be written to"),
+        ("platform.system", lambda: "Windows", "folder whose name is too long"),
+    ],
+)
+@pytest.mark.usefixtures("ct")
+def test_what_makes_the_installation_fail_is_said_before_the_download(
+    host: Host, without_torch: pytest.MonkeyPatch, name: str, value: Any, words: str
+) -> None:
+    from CovidLesionSegLib.app import torchRequirement
+
+    extension(without_torch, lambda **_: None)
+    without_torch.setattr(f"{torchRequirement.__name__}.{name}", value)
+    without_torch.setattr(torchRequirement, "NEEDED_GB", 0.0 if "free" not in words else 8.0)
+    without_torch.setattr(torchRequirement, "LONGEST_WINDOWS_FOLDER", 3)
+    host.ui.segmentButton.click()
+    assert words in host.ui.statusLabel.text
+    assert host.asked == []
+
+
+@pytest.mark.usefixtures("host")
+def test_sample_data_and_terms_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    import slicer
+
+    from CovidLesionSegLib.app import startup
+
+    sources: list[dict[str, Any]] = []
+    loaded: list[str] = []
+
+    class SampleDataLogic:
+        @staticmethod
+        def registerCustomSampleDataSource(**values: Any) -> None:
+            sources.append(values)
+
+    class Terminologies:
+        def LoadTerminologyFromFile(self, path: str) -> None:
+            loaded.append(path)
+
+    module = types.ModuleType("SampleData")
+    module.SampleDataLogic = SampleDataLogic  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "SampleData", module)
+    handle = types.SimpleNamespace(logic=Terminologies)
+    monkeypatch.setattr(slicer.modules, "terminologies", handle, raising=False)
+    for started in slicer.app.started:
+        started()
+    assert [Path(path).suffixes for path in loaded] == [[".term", ".json"]]
+    assert all(Path(path).is_file() for path in loaded)
+    assert len(sources) == 2
+    for source in sources:
+        assert Path(source["thumbnailFileName"]).is_file()
+        assert source.get("customDownloader") is startup.loadPhantom or source["checksums"]
+
+
+def test_reload_takes_the_package_anew(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    import CovidLesionSegLib.app.texts
+
+    before = {name: module for name, module in sys.modules.items() if "CovidLesionSeg" in name}
+    called: list[bool] = []
+    base = type(host.widget).__mro__[1]
+    monkeypatch.setattr(base, "onReload", lambda _self: called.append(True))
+    host.widget.onReload()
+    assert called == [True]
+    assert CovidLesionSegLib.app.texts.__name__ not in sys.modules
+    assert "CovidLesionSeg" in sys.modules
+    sys.modules.update(before)
+
+
 def test_an_old_slicer_is_told_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     import slicer
 

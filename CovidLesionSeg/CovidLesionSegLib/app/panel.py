@@ -172,7 +172,9 @@ class Panel:
         if self.run.isBusy:
             self.run.cancel()
             return
-        if self._whyNot():
+        reason = self._whyNot()
+        if reason:
+            self._status(reason, isError=True)
             return
         try:
             ensureTorch(self._dialogs)

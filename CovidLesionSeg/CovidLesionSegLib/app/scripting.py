@@ -3,6 +3,7 @@
 A folder: ``Slicer --no-splash --no-main-window --python-script scripting.py INPUT OUTPUT``,
 with the path of this file. Every CT of INPUT (NIfTI, NRRD, MetaImage) gets a folder of its name
 in OUTPUT with scene, segmentation and table; one that fails is reported and the next is taken.
+The exit code is 0 when all went well and 1 when one failed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import slicer
 
+# By its full name: Slicer runs this file as a script.
+from CovidLesionSegLib.app.torchRequirement import requireTorch
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.steps import finish
 from CovidLesionSegLib.errors import CovidLesionSegError
@@ -46,6 +49,7 @@ def segmentAndWait(
     options: Mapping[str, Any],
 ) -> tuple[SegmentationResult, ResultNodes]:
     """Segment a CT of the scene and wait; see `CovidLesionSegLogic.segment`."""
+    requireTorch()
     folder = Path(slicer.util.tempDirectory("CovidLesionSeg"))
     values = {
         key: str(value) if isinstance(value, Path) else value for key, value in options.items()
@@ -76,9 +80,9 @@ def segmentFolder(inputFolder: Path, outputFolder: Path) -> dict[str, str]:
 
 def _segmentFile(path: Path, folder: Path) -> None:
     slicer.mrmlScene.Clear(0)
-    folder.mkdir(parents=True, exist_ok=True)
     node = slicer.util.loadVolume(str(path))
     result, nodes = segmentAndWait(node, None, None, {})
+    folder.mkdir(parents=True, exist_ok=True)
     slicer.util.saveNode(nodes.segmentation, str(folder / "segmentation.seg.nrrd"))
     write_lobes_csv(folder / "lobes.csv", result.quantification, result.run)
     slicer.util.saveScene(str(folder / "scene.mrb"))
