@@ -1,0 +1,152 @@
+"""Whole batches as a user runs them, and what may happen to them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from CovidLesionSegLib.cli import main
+from CovidLesionSegLib.engine.phantom import make_phantom
+from CovidLesionSegLib.engine.volume import CtVolume
+from Testing import batch_faults
+from Testing.support.cohort import PHANTOM, Cohort, small_chest, write_cohort
+
+posix = pytest.mark.skipif(os.name == "nt", reason="uses POSIX signals and limits")
+
+
+@pytest.fixture(scope="module")
+def chest() -> CtVolume:
+    return small_chest(make_phantom(PHANTOM))
+
+
+@pytest.fixture(scope="module")
+def cohort(chest: CtVolume, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return write_cohort(tmp_path_factory.mktemp("cohort") / "Doe^Jane", chest, 9)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "summary.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@posix
+@pytest.mark.slow
+def test_killed_batches_lose_and_double_nothing(tmp_path: Path) -> None:
+    report = batch_faults.run(tmp_path, cases=11, kills=2, worker_kills=1)
+    assert report.rows == report.distinct == 11
+    assert report.results == 4
+    assert sum(report.reasons.values()) == 7
+    assert "worker-died" not in report.reasons
+    assert len(report.done_at_kill) == 2
+    assert (report.redone, report.unfinished, report.survivors) == (0, 0, 0)
+
+
+def test_a_batch_tells_what_it_did_and_names_nobody(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["batch", str(cohort.folder), "-o", str(out)]) == 0
+    told = capsys.readouterr()
+    assert f"{cohort.good} of 9 cases have a result." in told.out
+    assert sorted(row["code"] for row in rows(out) if row["code"]) == sorted(cohort.faults.values())
+    good = [row for row in rows(out) if row["status"] == "done"]
+    assert all(5 < float(row["infected_percent"]) < 40 for row in good)
+    assert len({row["ct_sha256"] for row in good}) == cohort.good
+    named = [
+        path
+        for path in out.rglob("*")
+        if path.is_file()
+        and path.name != "key.csv"
+        and any(word in path.read_bytes() for word in (b"Doe", b"Secret", b"patient-0"))
+    ]
+    assert named == []
+    # A second time nothing is left to do, and without --resume it is refused.
+    before = batch_faults.complete_cases(out)
+    assert main(["batch", str(cohort.folder), "-o", str(out), "--resume", "--quiet"]) == 0
+    assert batch_faults.complete_cases(out) == before
+    assert main(["batch", str(cohort.folder), "-o", str(out), "--quiet"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    changed = ["--resume", "--threshold", "0.3", "--quiet"]
+    assert main(["batch", str(cohort.folder), "-o", str(out), *changed]) == 2
+    assert "threshold" in capsys.readouterr().err
+
+
+def test_a_wrong_model_stops_the_batch_and_fails_no_case(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = cohort.folder / "patient-000"
+    assert main(["batch", str(good), "-o", str(tmp_path), "--model", "no-such"]) == 2
+    assert "no-such" in capsys.readouterr().err
+    assert rows(tmp_path) == []
+
+
+_LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
+from CovidLesionSegLib.cli import main
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@posix
+def test_a_full_disk_stops_the_batch_and_a_resume_completes_it(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    script = tmp_path / "limited.py"
+    script.write_text(_LIMITED)
+    out, good = tmp_path / "out", cohort.folder / "patient-000"
+    done = subprocess.run(
+        [sys.executable, str(script), "batch", str(good), "-o", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert done.returncode in (2, 3), done.stderr
+    assert "Traceback" not in done.stderr
+    assert rows(out) == []
+    assert list((out / "cases").iterdir()) == []
+    assert main(["batch", str(good), "-o", str(out), "--resume", "--quiet"]) == 0
+    assert [row["status"] for row in rows(out)] == ["done"]
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_is_done(
+    number: signal.Signals, cohort: Cohort, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = batch_faults.start(cohort, out, "local", resume=False)
+    deadline = time.monotonic() + 120
+    while not batch_faults.complete_cases(out) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = batch_faults.workers_of(process.pid)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "--resume" in told
+    assert "Traceback" not in told
+    assert not any(worker.is_running() for worker in workers)
+    assert {row["case"] for row in rows(out)} == set(batch_faults.complete_cases(out))
+    assert not list((out / "cases").glob(".*"))
+
+
+@posix
+@pytest.mark.slow
+def test_ray_survives_a_killed_worker(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+    report = batch_faults.run(tmp_path, cases=11, kills=0, worker_kills=1, engine="ray")
+    assert report.rows == report.distinct == 11
+    assert report.results == 4
+    assert sum(report.reasons.values()) == 7
+    assert report.worker_kills == 1
+    assert "worker-died" not in report.reasons
