@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,11 @@ OURS = {name: made for name, made in all_formats().items() if name not in FORMAT
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> ExportJob:
-    return dicom_job(tmp_path_factory.mktemp("Mustermann^Erika 19430517"))
+    made = dicom_job(tmp_path_factory.mktemp("Mustermann^Erika 19430517"))
+    provenance = replace(made.result.ct.provenance, name="Mustermann^Erika")
+    return replace(
+        made, result=replace(made.result, ct=replace(made.result.ct, provenance=provenance))
+    )
 
 
 def test_all_formats_are_named() -> None:

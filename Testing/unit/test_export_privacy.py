@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from CovidLesionSegLib.engine.volume import Provenance
 from CovidLesionSegLib.export.formats import FORMATS
 from CovidLesionSegLib.export.job import ExportJob
 from CovidLesionSegLib.export.publish import export_files
@@ -48,6 +49,17 @@ def test_anonymous_files_hold_nothing_of_the_patient(
     (paths,) = export_files(job, {name: FORMATS[name]}, tmp_path).values()
     assert paths
     assert all(path.stat().st_size > 0 for path in paths)
+    assert leaks(paths, SECRETS) == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_name_of_the_file_is_left_out_too(name: str, job: ExportJob, tmp_path: Path) -> None:
+    provenance = Provenance("nifti", "Mustermann^Erika", files=("Mustermann^Erika.nii.gz",))
+    ct = replace(job.result.ct, provenance=provenance)
+    from_file = replace(job, result=replace(job.result, ct=ct))
+    if FORMATS[name].unavailable(from_file) is not None:
+        pytest.skip(str(FORMATS[name].unavailable(from_file)))
+    (paths,) = export_files(from_file, {name: FORMATS[name]}, tmp_path).values()
     assert leaks(paths, SECRETS) == []
 
 

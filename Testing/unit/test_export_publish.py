@@ -82,7 +82,7 @@ def test_a_file_beside_the_main_one_is_not_overwritten_either(
 
 def test_a_format_that_is_not_possible_stops_all(job: ExportJob, tmp_path: Path) -> None:
     never = replace(text_format("x"), obstacle=lambda _job: "It needs the moon.")
-    with pytest.raises(CovidLesionSegError) as caught:
+    with pytest.raises(InputError) as caught:
         export_files(job, {"text": text_format("x"), "moon": never}, tmp_path)
     assert caught.value.code == "export-unavailable"
     assert caught.value.hint == "It needs the moon."
@@ -193,7 +193,10 @@ def write(job, path):
     sys.stdout.flush()
     time.sleep(60)
 
-export_files(None, {"text": ExportFormat("Text", ".txt", write)}, Path(sys.argv[1]), force=True)
+class Job:
+    unnamed = None
+
+export_files(Job(), {"text": ExportFormat("Text", ".txt", write)}, Path(sys.argv[1]), force=True)
 """
 
 

@@ -74,7 +74,8 @@ def chosen_formats(names: str) -> dict[str, ExportFormat]:
     """
     formats = all_formats()
     chosen = {}
-    for name in filter(None, (part.strip() for part in names.split(","))):
+    wanted = [part.strip() for part in names.split(",") if part.strip()]
+    for name in wanted or [names]:
         if name not in formats:
             raise InputError(
                 "export-format",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from CovidLesionSegLib.engine.result import Lesion, SegmentationResult
 from CovidLesionSegLib.engine.review_values import LogEntry
 
 from .patient import Patient, patient_of
+
+PLAIN_NAME = "CT"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ class ExportJob:
     review: ReviewRecord | None = None
     identified: bool = False
     has_ct: bool = True
+
+    @property
+    def unnamed(self) -> ExportJob:
+        """This job without the name of the CT's file or node, which often is the patient's.
+
+        An identified job stays as it is.
+        """
+        if self.identified:
+            return self
+        ct = self.result.ct
+        plain = replace(ct, provenance=replace(ct.provenance, name=PLAIN_NAME))
+        return replace(self, result=replace(self.result, ct=plain))
 
     @property
     def patient(self) -> Patient | None:

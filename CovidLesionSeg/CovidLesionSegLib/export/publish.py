@@ -40,14 +40,14 @@ def export_files(
         The files by name of the format.
 
     Raises:
-        CovidLesionSegError: ``export-unavailable``, ``output-not-written``.
-        InputError: ``output-exists``, ``output-not-writable``.
+        CovidLesionSegError: ``output-not-written``.
+        InputError: ``export-unavailable``, ``output-exists``, ``output-not-writable``.
     """
     _check(job, formats, folder, stem, force)
     names: dict[str, tuple[str, ...]] = {}
     with staged(folder, lambda staging, target: _publish(staging, target, force)) as staging:
         for key, chosen in formats.items():
-            written = chosen.write(job, staging / f"{stem}{chosen.suffix}")
+            written = chosen.write(job.unnamed, staging / f"{stem}{chosen.suffix}")
             names[key] = tuple(path.name for path in written)
     return {key: tuple(folder / name for name in files) for key, files in names.items()}
 
@@ -59,9 +59,7 @@ def _check(
     for chosen in formats.values():
         reason = chosen.unavailable(job)
         if reason is not None:
-            raise CovidLesionSegError(
-                "export-unavailable", f"{chosen.title} can't be written.", reason
-            )
+            raise InputError("export-unavailable", f"{chosen.title} can't be written.", reason)
         target = folder / f"{stem}{chosen.suffix}"
         if not force and target.exists():
             raise _exists(target.name)

@@ -127,7 +127,7 @@ def _read_values(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             "result-not-found",
-            f"There is no {path.name} in {str(path.parent)!r}.",
+            f"There is no result at {str(path.parent)!r}.",
             "Give the folder that covid-lesion-seg segment wrote.",
         )
     try:
@@ -256,7 +256,9 @@ def _place(grid: Affine, ct: CtVolume) -> tuple[int, int, int]:
 
 
 def _review(folder: Path) -> ReviewRecord | None:
-    lesions, log = folder / "lesions.csv", folder / "review-log.csv"
-    if not lesions.is_file():
+    """Return the review that was exported into the folder, whatever its files begin with."""
+    lesions = sorted(folder.glob("*lesions.csv"))
+    logs = sorted(folder.glob("*review-log.csv"))
+    if not lesions:
         return None
-    return ReviewRecord(read_lesions_csv(lesions), read_review_log(log) if log.is_file() else ())
+    return ReviewRecord(read_lesions_csv(lesions[0]), read_review_log(logs[0]) if logs else ())
