@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from CovidLesionSegLib.engine.models import open_infection_model
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.nets.config import ModelConfig
 from CovidLesionSegLib.nets.registry import create_from_config, create_model, input_contract
@@ -237,3 +238,15 @@ def test_a_skeleton_has_every_tensor_and_no_memory() -> None:
     assert {name: tensor.shape for name, tensor in skeleton.state_dict().items()} == shapes
     assert all(tensor.is_meta for tensor in skeleton.state_dict().values())
     assert skeleton.config == network.config
+
+
+def test_a_recipe_that_the_network_cannot_be_fed_with_is_refused(
+    tmp_path: Path, description: dict[str, Any], tensors: Tensors
+) -> None:
+    recipe = {**description["recipe"], "size_multiple": 8}
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(pack_model({**description, "task": "infection", "recipe": recipe}, tensors)[1])
+    with pytest.raises(InputError) as caught:
+        open_infection_model("", path, "cpu")
+    assert caught.value.code == "model-input-shape"
+    assert "multiples of 16" in caught.value.hint

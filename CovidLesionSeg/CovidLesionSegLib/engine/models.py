@@ -22,6 +22,8 @@ CONSENSUS = "consensus"
 """Stands for all installed models for infection in volumes together."""
 
 _JOIN = "+"
+_CHANNELS = 3
+"""A slice and its neighbours."""
 
 
 def open_infection_model(
@@ -123,10 +125,12 @@ def _open_file(weights: Path, device: str, task: str) -> SliceModel:
 
 def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> SliceModel:
     _check_task(entry, task)
+    recipe = SliceRecipe.from_dict(dict(entry.recipe))
+    _check_recipe(entry, recipe)
     return SliceModel(
         id=entry.id,
         module=_for_inference(module),
-        recipe=SliceRecipe.from_dict(dict(entry.recipe)),
+        recipe=recipe,
         device=device,
         temperature=entry.temperature,
         threshold=entry.threshold,
@@ -143,6 +147,15 @@ def _for_inference(module: nn.Module) -> nn.Module:
     folded: nn.Module = fold_batch_norm(module)
     folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return folded
+
+
+def _check_recipe(entry: CatalogueEntry, recipe: SliceRecipe) -> None:
+    """Refuse a recipe that pads slices to sizes which the network can't take."""
+    from CovidLesionSegLib.nets.registry import input_contract
+
+    contract = input_contract(entry.config)
+    odd = contract.minimum_size + 1
+    contract.check_shape((1, _CHANNELS, *recipe.padded_size((odd, odd))))
 
 
 def _check_task(entry: CatalogueEntry, task: str) -> None:
