@@ -9,6 +9,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from training.run_folder import RunFolder
 from training.splits import Split
 from training.train import run_lesson
 
+from .batches import options_of
 from .curriculum import open_semiseg
 
 _LOG = logging.getLogger("training")
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.semiseg.train", description=__doc__)
     parser.add_argument("config", type=Path, help="JSON file, see training/configs/semiseg")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--fold", type=int, help="hold this fold out, in place of the config's")
     parser.add_argument("--pseudo", type=Path, help="folder with pseudo labels")
     parser.add_argument("--weights", type=Path, help="run folder or .safetensors to start from")
     parser.add_argument(
@@ -84,8 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
+        config = load_config(options.config)
+        if options.fold is not None:
+            semiseg = replace(options_of(config), fold=options.fold)
+            config = replace(config, semiseg=semiseg)
         complete = train(
-            load_config(options.config),
+            config,
             (options.data, options.cache, options.out),
             options.devices,
             options.pseudo,
