@@ -23,7 +23,10 @@ _LAST = (
     *("version", "device", "seconds"),
 )
 _PER_LOBE = ("infected_percent", "volume_ml")
-_LEFT_OUT = ("region", "label", "flags", "missing_reason")
+_LEFT_OUT = ("region", "label", "flags", "missing_reason", "involvement_score")
+"""Columns of a region, or empty for the lungs as a whole; with their intervals."""
+
+WARNING_SEPARATOR = " | "
 DONE, FAILED = "done", "failed"
 
 
@@ -48,10 +51,9 @@ def summary_row(outcome: Outcome) -> SummaryRow:
         "case": outcome.case_id,
         "status": DONE,
         **_numbers(values),
-        "lesions": str(len(values["lesions"])),
         "lobe_source": values["anatomy"]["lobe_source"],
-        "flags": ";".join((*values["ct"]["flags"], *values["anatomy"]["flags"])),
-        "warnings": " ".join(values["warnings"]),
+        "flags": ";".join(dict.fromkeys((*values["ct"]["flags"], *values["anatomy"]["flags"]))),
+        "warnings": WARNING_SEPARATOR.join(values["warnings"]),
         "ct_sha256": values["ct"]["sha256"],
         "model_id": run["model"],
         "weights_sha256": ";".join(digest for _, digest in sorted(run["weights_sha256"].items())),
@@ -68,7 +70,9 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, str]:
     columns = {column.name: column.cells for column in lobes_columns(quantification)}
     total = regions.index("total")
     numbers = {
-        name: _text(cells[total]) for name, cells in columns.items() if name not in _LEFT_OUT
+        name: _text(cells[total])
+        for name, cells in columns.items()
+        if not name.startswith(_LEFT_OUT)
     }
     for lobe in Lobe:
         for name in _PER_LOBE:

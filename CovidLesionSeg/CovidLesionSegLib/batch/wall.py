@@ -14,7 +14,7 @@ from urllib.parse import quote
 from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.result import Lobe
 
-from .summary import DONE, SummaryRow
+from .summary import DONE, WARNING_SEPARATOR, SummaryRow
 
 _STYLE = """
 :root { color-scheme: light dark; font-family: system-ui, sans-serif; }
@@ -70,6 +70,7 @@ def write_wall(path: Path, rows: Sequence[SummaryRow], cases: str) -> None:
     """
     done = [row for row in rows if row["status"] == DONE]
     failed = [row for row in rows if row["status"] != DONE]
+    shared = _shared_warnings(done)
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8"><title>CovidLesionSeg batch</title>',
@@ -77,8 +78,9 @@ def write_wall(path: Path, rows: Sequence[SummaryRow], cases: str) -> None:
         f"<style>{_STYLE}</style></head><body>",
         f"<h1>{len(done)} CTs segmented, {len(failed)} without a result</h1>",
         _INTRODUCTION,
+        *(f'<p class="small note">For all: {escape(warning)}</p>' for warning in shared),
         '<h2>Results</h2><div class="wall">',
-        *(_figure(row, cases) for row in done),
+        *(_figure(row, cases, shared) for row in done),
         "</div>",
         *_failures(failed),
         f"<script>{_SCRIPT}</script></body></html>\n",
@@ -87,10 +89,20 @@ def write_wall(path: Path, rows: Sequence[SummaryRow], cases: str) -> None:
         partial.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _figure(row: SummaryRow, cases: str) -> str:
+def _warnings(row: SummaryRow) -> list[str]:
+    return [text for text in row["warnings"].split(WARNING_SEPARATOR) if text]
+
+
+def _shared_warnings(rows: Sequence[SummaryRow]) -> list[str]:
+    """Return what would stand below every picture."""
+    texts = [_warnings(row) for row in rows]
+    return [text for text in texts[0] if all(text in other for other in texts)] if texts else []
+
+
+def _figure(row: SummaryRow, cases: str, shared: Sequence[str]) -> str:
     folder = f"{cases}/{quote(row['case'])}"
     name = escape(row["case"])
-    notes = [text for text in (_twin(row), row.get("warnings", "")) if text]
+    notes = [text for text in (_twin(row), *_warnings(row)) if text and text not in shared]
     remarks = f'<div class="small note">{escape(" ".join(notes))}</div>' if notes else ""
     percent = row.get("infected_percent", "")
     return (
@@ -100,7 +112,7 @@ def _figure(row: SummaryRow, cases: str) -> str:
         f'<figcaption><div class="id">{name}</div>'
         f"<b>{_number(percent)} %</b> of the lungs infected{_interval(row)}"
         f'<div class="small">{_number(row.get("infected_ml", ""))} ml in '
-        f"{escape(row['lesions'])} lesions; CT severity score "
+        f"{escape(row.get('lesion_count') or 'n/a')} lesions; CT severity score "
         f"{escape(row.get('ctss_0_25') or 'n/a')} of 25</div>{_lobes(row)}{remarks}"
         "</figcaption></figure>"
     )
