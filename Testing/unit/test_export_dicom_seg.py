@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
-from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.geometry import AxisOrientation
 from CovidLesionSegLib.engine.readers import read_ct
-from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.volume import Provenance
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.export.dicom_seg import write_dicom_seg
 from CovidLesionSegLib.export.dicom_source import dicom_obstacle
 from CovidLesionSegLib.export.job import ExportJob
-from CovidLesionSegLib.export.segments import segment_layers
 from Testing.support.commands import command
 from Testing.support.dicom_job import (
     IDENTITY,
@@ -32,77 +26,10 @@ from Testing.support.dicom_job import (
     without_infection,
 )
 from Testing.support.dicom_series import enhanced
+from Testing.support.seg_decoding import decoded_by_dcmqi, decoded_by_highdicom, masks_of
 
 hd = pytest.importorskip("highdicom", reason="DICOM export needs highdicom")
 pydicom = pytest.importorskip("pydicom")
-
-
-def masks_of(result: SegmentationResult) -> dict[str, NDArray[np.bool_]]:
-    """Return the segments with voxels by name, in LPS axis order."""
-    masks = {
-        definition.name: layer.labels == definition.label
-        for layer in segment_layers(result)
-        for definition in layer.segments
-    }
-    return {name: mask for name, mask in masks.items() if mask.any()}
-
-
-def on_grid(
-    voxels_kji: NDArray[Any], affine: NDArray[np.float64], job: ExportJob
-) -> NDArray[np.bool_]:
-    """Put a decoded volume, which may be cropped, onto the CT's grid by its own geometry."""
-    ct = job.result.ct
-    orientation = AxisOrientation.from_affine(affine)
-    lps = orientation.affine_to_lps_order(affine, voxels_kji.shape)
-    np.testing.assert_allclose(lps[:3, :3], ct.affine_lps[:3, :3], atol=1e-4)
-    start = np.linalg.solve(ct.affine_lps, lps[:, 3])[:3]
-    np.testing.assert_allclose(start, np.round(start), atol=1e-3)
-    x, y, z = np.round(start).astype(int)
-    mask = orientation.to_lps(voxels_kji) > 0
-    full = np.zeros(ct.shape_zyx, bool)
-    full[z : z + mask.shape[0], y : y + mask.shape[1], x : x + mask.shape[2]] = mask
-    assert full.sum() == mask.sum()
-    return full
-
-
-def decoded_by_dcmqi(path: Path, job: ExportJob, folder: Path) -> dict[str, NDArray[np.bool_]]:
-    folder.mkdir()
-    subprocess.run(
-        [
-            command("segimage2itkimage"),
-            "--inputDICOM",
-            path,
-            "--outputDirectory",
-            folder,
-            "-t",
-            "nrrd",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    described = json.loads((folder / "meta.json").read_text())["segmentAttributes"]
-    masks = {}
-    for number, (attributes,) in enumerate(described, start=1):
-        image = sitk.ReadImage(str(folder / f"{number}.nrrd"))
-        affine = np.eye(4)
-        directions = np.reshape(image.GetDirection(), (3, 3))
-        affine[:3, :3] = directions * image.GetSpacing()
-        affine[:3, 3] = image.GetOrigin()
-        voxels = sitk.GetArrayFromImage(image)
-        masks[attributes["SegmentLabel"]] = on_grid(voxels, affine, job)
-    return masks
-
-
-def decoded_by_highdicom(path: Path, job: ExportJob) -> dict[str, NDArray[np.bool_]]:
-    seg = hd.seg.segread(path)
-    masks = {}
-    for number in seg.segment_numbers:
-        volume = seg.get_volume(segment_numbers=[number], combine_segments=True)
-        # highdicom indexes (k, row, column), our affines (column, row, k).
-        affine = volume.affine[:, [2, 1, 0, 3]]
-        label = seg.get_segment_description(number).segment_label
-        masks[label] = on_grid(volume.array, affine, job)
-    return masks
 
 
 @pytest.mark.parametrize(
@@ -117,8 +44,8 @@ def test_other_programs_find_the_same_voxels(
     expected = masks_of(job.result)
     assert set(expected) >= {"Infection", "Consolidation", "Right lung", "Left lower lobe"}
     for masks in (
-        decoded_by_highdicom(path, job),
-        decoded_by_dcmqi(path, job, tmp_path / "decoded"),
+        decoded_by_highdicom(path, job.result.ct),
+        decoded_by_dcmqi(path, job.result.ct, tmp_path / "decoded"),
     ):
         assert masks.keys() == expected.keys()
         for name, mask in expected.items():
@@ -131,7 +58,7 @@ def test_an_enhanced_ct_is_a_source_too(tmp_path: Path) -> None:
     dataset.save_as(tmp_path / "ct" / "enhanced.dcm", enforce_file_format=True)
     job = ExportJob(result_on(read_ct(tmp_path / "ct")))
     (path,) = write_dicom_seg(job, tmp_path / "x.seg.dcm")
-    masks = decoded_by_highdicom(path, job)
+    masks = decoded_by_highdicom(path, job.result.ct)
     for name, mask in masks_of(job.result).items():
         np.testing.assert_array_equal(masks[name], mask, err_msg=name)
     frame = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence[0]

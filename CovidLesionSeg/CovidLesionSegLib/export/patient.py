@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from CovidLesionSegLib.errors import InputError
+
 _KEYWORDS = {
     "name": "PatientName",
     "id": "PatientID",
@@ -43,12 +45,23 @@ def patient_of(files: Sequence[str]) -> Patient | None:
 
     Args:
         files: Paths of the series.
+
+    Raises:
+        InputError: ``input-not-found`` when the file is gone.
     """
     if not files:
         return None
     from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
 
-    dataset = dcmread(files[0], stop_before_pixels=True, specific_tags=list(_KEYWORDS.values()))
+    try:
+        dataset = dcmread(files[0], stop_before_pixels=True, specific_tags=list(_KEYWORDS.values()))
+    except (OSError, InvalidDicomError) as error:
+        raise InputError(
+            "input-not-found",
+            "The DICOM files of the CT are not all there any more, and only they name the patient.",
+            "Give the folder in which they are now, or export without the patient's identity.",
+        ) from error
     texts = {
         field.name: str(dataset.get(_KEYWORDS[field.name]) or "").strip()
         for field in fields(Patient)
