@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from CovidLesionSegLib.nets.family import SegmentationModel
 from CovidLesionSegLib.nets.folding import fold_batch_norm
+from CovidLesionSegLib.nets.fusing import fuse_convolutions, fusing_works
 from CovidLesionSegLib.nets.losses.multi_class import multi_class_loss
 from CovidLesionSegLib.nets.losses.structure import deep_structure_loss, structure_loss
 from CovidLesionSegLib.nets.registry import create_model, input_contract
@@ -148,6 +149,37 @@ def test_folded_network_computes_the_same_without_normalisation(
     with torch.no_grad():
         expected, found = settled(images).infection, folded(images).infection
     assert torch.allclose(expected, found, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.skipif(not fusing_works(), reason="this build of torch has no fused convolution")
+def test_fused_network_computes_the_same(settled: SegmentationModel) -> None:
+    images = _images(settled).contiguous(memory_format=torch.channels_last)
+    folded = fold_batch_norm(settled)
+    fused = fuse_convolutions(folded)
+    left = [m for m in fused.modules() if isinstance(m, nn.Conv2d)]
+    assert not left
+    assert not [m for m in fused.modules() if isinstance(m, nn.ReLU6)]
+    with torch.no_grad():
+        expected, found = folded(images), fused(images)
+    assert torch.allclose(expected.infection, found.infection, atol=1e-4)
+    if expected.boundary is not None:
+        assert torch.allclose(expected.boundary, found.boundary, atol=1e-4)
+
+
+def test_an_activation_that_comes_later_is_not_fused() -> None:
+    class Shortcut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 1)
+            self.relu = nn.ReLU()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.relu(self.conv(images) + images)
+
+    model = Shortcut().eval()
+    images = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(fuse_convolutions(model)(images), model(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [256, 352, 448])

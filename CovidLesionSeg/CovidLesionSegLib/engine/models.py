@@ -129,7 +129,7 @@ def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> 
     _check_recipe(entry, recipe)
     return SliceModel(
         id=entry.id,
-        module=_for_inference(module),
+        module=_for_inference(module, device),
         recipe=recipe,
         device=device,
         temperature=entry.temperature,
@@ -138,15 +138,16 @@ def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> 
     )
 
 
-def _for_inference(module: nn.Module) -> nn.Module:
+def _for_inference(module: nn.Module, device: str) -> nn.Module:
     """Fold the batch normalisation and lay weights out as convolutions like them."""
     import torch
 
     from CovidLesionSegLib.nets.folding import fold_batch_norm
+    from CovidLesionSegLib.nets.fusing import fuse_convolutions
 
     folded: nn.Module = fold_batch_norm(module)
     folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return folded
+    return fuse_convolutions(folded) if device == "cpu" else folded
 
 
 def _check_recipe(entry: CatalogueEntry, recipe: SliceRecipe) -> None:

@@ -14,6 +14,8 @@ class ConvNormRelu(nn.Module):
         outputs: Output channels.
     """
 
+    applied_in_order = True
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)

@@ -41,7 +41,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=_BN_EPS)
 
 
-class _SamePadConv(nn.Conv2d):
+class SamePadConv(nn.Conv2d):
     """Bias-free convolution padded like the TensorFlow original of the weights.
 
     At stride 2 that is one pixel less at the top and left than at the bottom and right;
@@ -55,14 +55,20 @@ class _SamePadConv(nn.Conv2d):
             inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
         )
 
+    def kernel(self) -> Tensor:
+        """Return the weights that a plain convolution needs for the same result."""
+        return self.weight if self.stride == (1, 1) else F.pad(self.weight, (1, 0, 1, 0))
+
     def forward(self, features: Tensor) -> Tensor:
-        weight = self.weight if self.stride == (1, 1) else F.pad(self.weight, (1, 0, 1, 0))
-        convolved: Tensor = self._conv_forward(features, weight, self.bias)
+        """Map ``(B, inputs, H, W)`` to ``(B, outputs, H / stride, W / stride)``."""
+        convolved: Tensor = self._conv_forward(features, self.kernel(), self.bias)
         return convolved
 
 
 class _InvertedResidual(nn.Module):
     """Expand, depthwise convolution, project; shortcut where shape allows it."""
+
+    applied_in_order = True
 
     def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -70,8 +76,10 @@ class _InvertedResidual(nn.Module):
         if expansion > 1:
             self._expand_conv = nn.Conv2d(inputs, hidden, 1, bias=False)
             self._bn0 = _norm(hidden)
-        self._depthwise_conv = _SamePadConv(hidden, hidden, kernel, stride, groups=hidden)
+            self._act0 = nn.ReLU6()
+        self._depthwise_conv = SamePadConv(hidden, hidden, kernel, stride, groups=hidden)
         self._bn1 = _norm(hidden)
+        self._act1 = nn.ReLU6()
         self._project_conv = nn.Conv2d(hidden, outputs, 1, bias=False)
         self._bn2 = _norm(outputs)
         self._expands = expansion > 1
@@ -80,8 +88,8 @@ class _InvertedResidual(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         hidden = features
         if self._expands:
-            hidden = F.relu6(self._bn0(self._expand_conv(hidden)))
-        hidden = F.relu6(self._bn1(self._depthwise_conv(hidden)))
+            hidden = self._act0(self._bn0(self._expand_conv(hidden)))
+        hidden = self._act1(self._bn1(self._depthwise_conv(hidden)))
         projected: Tensor = self._bn2(self._project_conv(hidden))
         return features + projected if self._has_shortcut else projected
 
@@ -94,6 +102,7 @@ class EfficientNetLite0(Encoder):
         deepest_stride: Coarsest feature that is computed: 2, 4, 8, 16 or 32.
     """
 
+    applied_in_order = True
     stem = "_conv_stem.weight"
     published_only: tuple[str, ...] = (r"_conv_head\.", r"_bn1\.", r"_fc\.")
 
@@ -103,8 +112,9 @@ class EfficientNetLite0(Encoder):
         self._taps = _TAPS[:depth]
         self.strides = _STRIDES[:depth]
         self.channels = tuple(_BLOCKS[tap][1] for tap in self._taps)
-        self._conv_stem = _SamePadConv(input_channels, 32, 3, 2, groups=1)
+        self._conv_stem = SamePadConv(input_channels, 32, 3, 2, groups=1)
         self._bn0 = _norm(32)
+        self._act = nn.ReLU6()
         self._blocks = nn.ModuleList(
             _InvertedResidual(*block) for block in _BLOCKS[: self._taps[-1] + 1]
         )
@@ -115,7 +125,7 @@ class EfficientNetLite0(Encoder):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the features at strides 2, 4, 8, ... of images ``(B, C, H, W)``."""
-        hidden = F.relu6(self._bn0(self._conv_stem(images)))
+        hidden = self._act(self._bn0(self._conv_stem(images)))
         features: list[Tensor] = []
         for index, block in enumerate(self._blocks):
             hidden = block(hidden)
