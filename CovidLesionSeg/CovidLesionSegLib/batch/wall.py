@@ -21,9 +21,9 @@ _STYLE = """
 body { margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; line-height: 1.4; }
 h1 { font-size: 1.4rem; margin: 0 0 .3rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-.wall { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
-figure { margin: 0; border: 1px solid #8886; border-radius: .4rem; overflow: hidden; }
-figure img { display: block; width: 100%; aspect-ratio: 4 / 3; background: #000; }
+.wall { display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: 0; width: 20rem; border: 1px solid #8886; border-radius: .4rem; overflow: hidden; }
+figure img { display: block; width: 100%; height: auto; background: #000; }
 figcaption { padding: .5rem .7rem .6rem; font-size: .85rem; }
 figcaption b { font-size: 1.15rem; }
 .id { overflow-wrap: anywhere; }
@@ -107,8 +107,8 @@ def _figure(row: SummaryRow, cases: str, shared: Sequence[str]) -> str:
     percent = row.get("infected_percent", "")
     return (
         f'<figure data-case="{name}" data-percent="{escape(percent or "-1")}">'
-        f'<a href="{folder}/overview.png"><img loading="lazy" src="{folder}/thumbnail.png" '
-        f'alt="Most affected slice of {name}"></a>'
+        f'<a href="{folder}/overview.png"><img loading="lazy" width="320" height="240" '
+        f'src="{folder}/thumbnail.png" alt="Most affected slice of {name}"></a>'
         f'<figcaption><div class="id">{name}</div>'
         f"<b>{_number(percent)} %</b> of the lungs infected{_interval(row)}"
         f'<div class="small">{_number(row.get("infected_ml", ""))} ml in '
