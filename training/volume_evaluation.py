@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
 from CovidLesionSegLib.engine.lungs import segment_lungs
+from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
 from CovidLesionSegLib.engine.postprocess import infection_mask
 from CovidLesionSegLib.engine.progress import Reporter
+from CovidLesionSegLib.engine.result import Anatomy, LobeSource
 from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
 
 from .data.lung_labels import split_sides
@@ -40,7 +42,9 @@ def infection_scores(
     ct, reporter = volume.ct, Reporter()
     truth = volume.infection == 1
     lungs = segment_lungs(ct, predict_lungs(ct, lung_model, reporter)).labels
-    inside = predict_infection(ct, lungs, model, reporter).infection
+    anatomy = Anatomy(lungs, None, LobeSource.NONE)
+    prediction, anatomy = predict_with_lungs(ct, anatomy, model, reporter)
+    inside, lungs = prediction.infection, anatomy.lungs
     everywhere = np.ones(ct.shape_zyx, dtype=np.uint8)
     bare = predict_infection(ct, everywhere, model, reporter).infection >= model.threshold
     pipeline = infection_mask(inside, lungs, model.threshold, ct.voxel_volume_ml) > 0

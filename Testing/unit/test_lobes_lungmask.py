@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.lobes import find_lobes
 from CovidLesionSegLib.engine.lobes_lungmask import lobes_from_lungmask
 from CovidLesionSegLib.engine.lungs import LungMask
+from CovidLesionSegLib.engine.pipeline import SegmentOptions
 from CovidLesionSegLib.engine.result import LobeSource
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from Testing.support.block_chest import SPACING_MM_XYZ, make_anatomy, make_ct
@@ -61,3 +64,19 @@ def test_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CovidLesionSegError) as caught:
         lobes_from_lungmask(make_ct(), LungMask(make_anatomy().lungs, ()))
     assert caught.value.code == "lungmask-failed"
+
+
+def test_asked_for_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(monkeypatch, _Inferer)
+    truth = make_anatomy()
+    assert SegmentOptions(lobes=Path("lungmask")).lobes == "lungmask"
+    anatomy = find_lobes(make_ct(), LungMask(truth.lungs, ()), "lungmask")
+    assert anatomy.lobe_source is LobeSource.LUNGMASK
+
+
+def test_refused_before_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(monkeypatch, None)
+    with pytest.raises(InputError) as caught:
+        SegmentOptions(lobes="lungmask")
+    assert caught.value.code == "lungmask-missing"
+    assert "atlas" in caught.value.hint

@@ -1,9 +1,13 @@
-"""Lungs against expert masks: ``python -m training.anatomy.evaluate_lungs --data DIR``.
+"""Lungs and infected share against experts: ``python -m training.anatomy.evaluate_lungs``.
 
-Per case: Dice of the lungs (on labelled slices), share of the expert infection voxels inside
-the lung mask, and the infected percentage of the lung from the expert's and from our lungs;
-for the classical lungs alone and, with ``--network``, for the bundled network's labels joined
-with them. Writes ``results/lungs.json``.
+Per case: Dice of the lungs (on labelled slices) and share of the expert infection voxels that
+lie inside the lung mask, for the expert's own lungs (the ceiling: experts put some infection
+outside them), for the lungs from the CT alone and, with ``--network``, for those joined with
+the lung network's and those widened by the infection network's findings, which is what a user
+gets. Writes ``results/lungs.json``; with ``--network`` also ``results/infected_percent.json``
+and ``.md``, the infected percentage of the lung from the expert and from the model.
+
+``--cases`` measures some cases anew and keeps the other rows.
 """
 
 from __future__ import annotations
@@ -19,31 +23,48 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.inference import predict_lungs
 from CovidLesionSegLib.engine.lungs import segment_lungs
+from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
+from CovidLesionSegLib.engine.postprocess import infection_mask
+from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.readers import read_ct
+from CovidLesionSegLib.engine.result import Anatomy, LobeSource
+from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
 from CovidLesionSegLib.engine.volume import CtVolume
+
+from .infected_percent import percent_row, write_percents
 
 _LOG = logging.getLogger("training.anatomy")
 _ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).parent / "results"
 _UNLABELLED = 255
 
+Labels = NDArray[np.uint8]
 
-def _read_mask(path: Path, ct: CtVolume) -> NDArray[np.uint8]:
+
+def read_case(path: Path) -> tuple[CtVolume, Labels, Labels]:
+    """Return the CT of a ``_ct.nii.gz``, and the expert's lungs and infection on its grid."""
+    ct = read_ct(path)
+    lung, infection = (
+        _read_mask(path.with_name(path.name.replace("_ct.", f"_{kind}.")), ct)
+        for kind in ("lung", "infection")
+    )
+    return ct, lung, infection
+
+
+def _read_mask(path: Path, ct: CtVolume) -> Labels:
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.uint8)
     return ct.orientation.to_lps(array)
 
 
-def _network_labels(ct: CtVolume) -> NDArray[np.uint8]:
-    from CovidLesionSegLib.engine.inference import predict_lungs
-    from CovidLesionSegLib.engine.models import open_lung_model
-    from CovidLesionSegLib.engine.progress import Reporter
-
-    return predict_lungs(ct, open_lung_model("cpu"), Reporter())
+def labelled_slices(expert: Labels) -> NDArray[np.bool_]:
+    """Return, per slice, whether the expert's lungs are given there (255 where they are not)."""
+    labelled: NDArray[np.bool_] = ~(expert == _UNLABELLED).any(axis=(1, 2))
+    return labelled
 
 
-def score(
-    found: NDArray[np.uint8], expert: NDArray[np.uint8], infection: NDArray[np.uint8]
-) -> dict[str, float]:
+def score(found: Labels, expert: Labels, infection: Labels) -> dict[str, float]:
     """Compare one lung mask with the expert's.
 
     Args:
@@ -51,57 +72,94 @@ def score(
         expert: 1 in the expert's lungs; slices that hold 255 are not labelled.
         infection: Non-zero in the expert's infection.
     """
-    labelled = ~(expert == _UNLABELLED).any(axis=(1, 2))
-    ours, theirs, infected = found > 0, expert == 1, infection > 0
-
-    def count(mask: NDArray[np.bool_]) -> int:
-        return int(np.count_nonzero(mask[labelled]))
-
-    inside = int(np.count_nonzero(infected & ours)) / max(int(np.count_nonzero(infected)), 1)
-    in_theirs = 100.0 * count(infected & theirs) / max(count(theirs), 1)
-    in_ours = 100.0 * count(infected & ours) / max(count(ours), 1)
+    slices = labelled_slices(expert)
+    ours, theirs = found[slices] > 0, expert[slices] == 1
+    both = int(np.count_nonzero(ours & theirs))
+    dice = 2.0 * both / (int(np.count_nonzero(ours)) + int(np.count_nonzero(theirs)))
     return {
-        "lung_dice": round(2.0 * count(ours & theirs) / (count(ours) + count(theirs)), 4),
-        "infection_inside": round(inside, 4),
-        "infected_percent_expert_lung": round(in_theirs, 2),
-        "infected_percent_our_lung": round(in_ours, 2),
+        "lung_dice": round(dice, 4),
+        "infection_inside": _share_inside(infection > 0, found > 0),
     }
 
 
-def evaluate_case(path: Path, *, network: bool) -> dict[str, Any]:
-    """Evaluate the case of one ``_ct.nii.gz``."""
-    ct = read_ct(path)
-    expert, infection = (
-        _read_mask(path.with_name(path.name.replace("_ct.", f"_{kind}.")), ct)
-        for kind in ("lung", "infection")
-    )
+def _share_inside(infected: NDArray[np.bool_], lung: NDArray[np.bool_]) -> float:
+    inside = int(np.count_nonzero(infected & lung))
+    return round(inside / max(int(np.count_nonzero(infected)), 1), 4)
+
+
+def evaluate_case(
+    path: Path, networks: tuple[SliceModel, InfectionModel] | None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Evaluate the case of one ``_ct.nii.gz``.
+
+    Args:
+        path: The CT.
+        networks: Lung and infection network; None for the classical lungs only.
+
+    Returns:
+        The row about lungs, and the row about the infected percentage (with networks).
+    """
+    ct, expert, infection = read_case(path)
+    slices = labelled_slices(expert)
     classical = segment_lungs(ct)
     row: dict[str, Any] = {
         "flags": list(classical.flags),
+        "expert_lungs": {
+            "infection_inside": _share_inside(infection[slices] > 0, expert[slices] == 1)
+        },
         "classical": score(classical.labels, expert, infection),
     }
-    if network:
-        joined = segment_lungs(ct, _network_labels(ct))
-        row["with_network"] = score(joined.labels, expert, infection)
-    return row
+    if networks is None:
+        return row, None
+    lung_model, model = networks
+    joined = segment_lungs(ct, predict_lungs(ct, lung_model, Reporter()))
+    row["with_network"] = score(joined.labels, expert, infection)
+    anatomy = Anatomy(joined.labels, None, LobeSource.NONE)
+    prediction, anatomy = predict_with_lungs(ct, anatomy, model, Reporter())
+    row["with_infection"] = score(anatomy.lungs, expert, infection)
+    found = infection_mask(prediction.infection, anatomy.lungs, model.threshold, ct.voxel_volume_ml)
+    return row, percent_row(expert == 1, infection > 0, anatomy.lungs > 0, found > 0, slices)
+
+
+def _open_networks() -> tuple[SliceModel, InfectionModel]:
+    from CovidLesionSegLib.engine.models import (
+        DEFAULT_MODEL,
+        open_infection_model,
+        open_lung_model,
+    )
+
+    return open_lung_model("cpu"), open_infection_model(DEFAULT_MODEL, None, "cpu")
+
+
+def _read_table(name: str) -> dict[str, Any]:
+    path = RESULTS / name
+    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate all cases and write the table."""
+    """Evaluate the cases and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
-    parser.add_argument("--network", action="store_true", help="also with the lung network")
+    parser.add_argument("--network", action="store_true", help="also with the networks")
+    parser.add_argument("--cases", nargs="*", default=[], help="only these, for example p9_1")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    table: dict[str, Any] = {}
+    networks = _open_networks() if options.network else None
+    RESULTS.mkdir(exist_ok=True)
+    lungs, percents = _read_table("lungs.json"), _read_table("infected_percent.json")
     for folder in ("medseg_p9", "coronacases"):
         for path in sorted((options.data / folder).glob("*_ct.nii.gz")):
             name = path.name.removesuffix("_ct.nii.gz")
-            table[name] = evaluate_case(path, network=options.network)
-            _LOG.info("%s: %s", name, table[name])
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "lungs.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+            if options.cases and name not in options.cases:
+                continue
+            lungs[name], percent = evaluate_case(path, networks)
+            _LOG.info("%s: %s %s", name, lungs[name], percent)
+            text = json.dumps(lungs, indent=2) + "\n"
+            (RESULTS / "lungs.json").write_text(text, encoding="utf-8")
+            if percent is not None:
+                percents[name] = percent
+                write_percents(RESULTS, percents)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="use this weight file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps")
-    parser.add_argument("--lobes", type=Path, metavar="FILE", help="label map with the lobes")
+    parser.add_argument(
+        "--lobes",
+        type=Path,
+        metavar="FILE",
+        help="label map with the lobes, or the word lungmask to run that program if installed",
+    )
     parser.add_argument("--threshold", type=float, help="probability of infection, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")

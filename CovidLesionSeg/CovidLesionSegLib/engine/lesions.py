@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .lungs_grid import WorkingGrid
+from .lungs_grid import BlockGrid
 from .masks import bounding_box, distance_mm
 from .result import Anatomy, Lesion, Lobe, Lung, Prediction
 from .uncertainty import binary_entropy
@@ -32,7 +32,7 @@ class PleuralDistance:
     @classmethod
     def of(cls, lungs: NDArray[np.uint8], ct: CtVolume) -> PleuralDistance:
         """Measure on blocks of about 2 mm, which is also the accuracy."""
-        grid = WorkingGrid.of(ct.hu[:1, :1, :1], ct.spacing_mm_zyx)
+        grid = BlockGrid.over(ct.shape_zyx, ct.spacing_mm_zyx)
         factor = grid.factor
         blocks = lungs[factor[0] // 2 :: factor[0], factor[1] // 2 :: factor[1]]
         inside = blocks[:, :, factor[2] // 2 :: factor[2]] > 0

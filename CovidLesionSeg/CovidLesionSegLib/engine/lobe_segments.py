@@ -173,16 +173,30 @@ def join_lobes(
     covered = int(np.count_nonzero((labels > 0) & (joined > 0))) / lung_count
     for lobe in present:
         joined[labels == lobe] = lobe.lung
-    for lung in Lung:
-        own = [lobe for lobe in Lobe if lobe.lung is lung]
-        if all(lobe in present for lobe in own):
-            _fill_nearest(lobes, joined == lung, own, ct.spacing_mm_zyx)
+    fill_complete_sides(lobes, joined, ct.spacing_mm_zyx)
     found = [*lungs.flags, *flags]
     if missing:
         found.append(LOBE_MISSING)
     elif covered < _FULL_COVERAGE:
         found.append(LOBES_COVER_PART)
     return Anatomy(joined, lobes, source, missing, tuple(dict.fromkeys(found)))
+
+
+def fill_complete_sides(
+    lobes: NDArray[np.uint8], lungs: NDArray[np.uint8], spacing: SpacingZyx
+) -> None:
+    """Give lung voxels without a lobe the nearest one, where their lung has all its lobes.
+
+    Args:
+        lobes: uint8 ``[z, y, x]``, labels of `Lobe`; changed in place.
+        lungs: uint8 of the same shape, labels of `Lung`.
+        spacing: Edge lengths of a voxel in mm, ``(z, y, x)``.
+    """
+    present = set(np.flatnonzero(np.bincount(lobes.ravel(), minlength=max(Lobe) + 1)))
+    for lung in Lung:
+        own = [lobe for lobe in Lobe if lobe.lung is lung]
+        if all(lobe in present for lobe in own):
+            _fill_nearest(lobes, lungs == lung, own, spacing)
 
 
 def _fill_nearest(

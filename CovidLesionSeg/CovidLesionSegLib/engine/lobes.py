@@ -1,4 +1,4 @@
-"""Lobes for the table: from a file if there is one, else from the built-in atlas."""
+"""Lobes for the table: from a file or from lungmask if asked for, else from the atlas."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from .lobes_atlas import atlas_lobes
 from .lobes_file import lobes_from_file
+from .lobes_lungmask import LUNGMASK, lobes_from_lungmask
 from .lungs import LungMask
 from .result import Anatomy, Lobe, LobeSource
 from .volume import CtVolume
@@ -15,20 +16,24 @@ from .volume import CtVolume
 APPROXIMATE_LOBES = "approximate-lobes"
 
 
-def find_lobes(ct: CtVolume, lungs: LungMask, path: Path | None = None) -> Anatomy:
+def find_lobes(ct: CtVolume, lungs: LungMask, source: Path | str | None = None) -> Anatomy:
     """Find the lobes.
 
     Args:
         ct: The CT.
         lungs: Its lungs.
-        path: File or folder with lobes; None for the built-in atlas, whose lobes are flagged
-            ``"approximate-lobes"``.
+        source: File or folder with lobes; ``"lungmask"`` to run that program; None for the
+            built-in atlas, whose lobes are flagged ``"approximate-lobes"``.
 
     Raises:
-        InputError: The file can't be used; see `lobes_from_file`.
+        InputError: The file can't be used (see `lobes_from_file`), or lungmask is not
+            installed.
+        CovidLesionSegError: lungmask failed.
     """
-    if path is not None:
-        return lobes_from_file(path, ct, lungs)
+    if source == LUNGMASK:
+        return lobes_from_lungmask(ct, lungs)
+    if source is not None:
+        return lobes_from_file(Path(source), ct, lungs)
     labels, uncertainty_mm = atlas_lobes(ct, lungs.labels)
     present = set(np.unique(labels).tolist())
     return Anatomy(

@@ -7,6 +7,7 @@ it downloads its own weights.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,18 @@ from .lobe_segments import check_lobes, join_lobes
 from .lungs import LungMask
 from .result import Anatomy, LobeSource
 from .volume import CtVolume
+
+LUNGMASK = "lungmask"
+"""What to give as lobes to ask for it."""
+
+
+def require_lungmask() -> None:
+    """Refuse at once, before a long run, if lungmask is not installed.
+
+    Raises:
+        InputError: ``lungmask-missing``.
+    """
+    _import_lungmask()
 
 
 def lobes_from_lungmask(ct: CtVolume, lungs: LungMask) -> Anatomy:
@@ -30,14 +43,7 @@ def lobes_from_lungmask(ct: CtVolume, lungs: LungMask) -> Anatomy:
         InputError: ``lungmask-missing``, or its lobes are implausible (`check_lobes`).
         CovidLesionSegError: ``lungmask-failed``.
     """
-    try:
-        lungmask = importlib.import_module("lungmask")
-    except ImportError as error:
-        raise InputError(
-            "lungmask-missing",
-            "lungmask is not installed.",
-            "Install it (pip install lungmask), or use the built-in atlas.",
-        ) from error
+    lungmask = _import_lungmask()
     import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
 
     image = sitk.GetImageFromArray(ct.hu)
@@ -59,3 +65,14 @@ def lobes_from_lungmask(ct: CtVolume, lungs: LungMask) -> Anatomy:
     labels = renamed[found.astype(np.uint8)]
     check_lobes(labels, ct, lungs.labels)
     return join_lobes(labels, ct, lungs, LobeSource.LUNGMASK)
+
+
+def _import_lungmask() -> Any:
+    try:
+        return importlib.import_module("lungmask")
+    except ImportError as error:
+        raise InputError(
+            "lungmask-missing",
+            "lungmask is not installed.",
+            "Install it (pip install lungmask), or use the built-in atlas.",
+        ) from error

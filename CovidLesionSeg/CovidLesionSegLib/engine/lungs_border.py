@@ -50,7 +50,7 @@ def refine_border(
         free = ~any_lung & ~air
         near = mask | (ndimage.binary_dilation(mask, np.ones((3, 3, 3))) & free)
         box = bounding_box(near)
-        full = _full_box(box, grid)
+        full = grid.full_box(box)
         keep = (mask & (core | solid))[box]
         lung = _expand_box(keep, grid, full) | (
             _expand_box(near[box], grid, full) & (hu_full[full] < threshold_hu)
@@ -68,14 +68,6 @@ def _solid_blocks(lung: Mask, air: Mask) -> Mask:
     share_solid = ndimage.uniform_filter((lung & ~air).astype(np.float32), size)
     solid: Mask = lung & ~air & (share_solid > _SOLID_SHARE * share_lung)
     return solid
-
-
-def _full_box(box: tuple[slice, slice, slice], grid: WorkingGrid) -> tuple[slice, slice, slice]:
-    z, y, x = (
-        slice(part.start * factor, min(part.stop * factor, size))
-        for part, factor, size in zip(box, grid.factor, grid.full_shape, strict=True)
-    )
-    return z, y, x
 
 
 def _expand_box(blocks: Mask, grid: WorkingGrid, full: tuple[slice, slice, slice]) -> Mask:

@@ -7,11 +7,14 @@ go back by repetition.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .masks import Mask, SpacingZyx
+from .masks import Box, Mask, SpacingZyx
+
+Value = TypeVar("Value", bound=np.generic)
 
 WORKING_MM = 2.0
 """Edge length the working grid aims at; walls, fissures and airways that matter for the
@@ -21,31 +24,32 @@ _SLAB_SLICES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class WorkingGrid:
-    """Block means of a CT.
+class BlockGrid:
+    """How the voxels of a CT are joined to blocks.
 
     Attributes:
-        hu: int16 ``[z, y, x]``, mean HU of each block.
         spacing_mm_zyx: Edge lengths of a block.
         factor: Voxels per block along ``(z, y, x)``.
         full_shape: Shape of the CT.
     """
 
-    hu: NDArray[np.int16]
     spacing_mm_zyx: SpacingZyx
     factor: tuple[int, int, int]
     full_shape: tuple[int, int, int]
 
     @classmethod
-    def of(
-        cls, hu_zyx: NDArray[np.int16], spacing_mm_zyx: SpacingZyx, target_mm: float = WORKING_MM
-    ) -> WorkingGrid:
-        """Average blocks of voxels to about ``target_mm``; thick slices stay as they are."""
+    def over(
+        cls,
+        shape_zyx: tuple[int, ...],
+        spacing_mm_zyx: SpacingZyx,
+        target_mm: float = WORKING_MM,
+    ) -> BlockGrid:
+        """Join voxels to blocks of about ``target_mm``; thick slices stay as they are."""
         z, y, x = (max(1, round(target_mm / step)) for step in spacing_mm_zyx)
-        factor = (z, y, x)
-        shape = (hu_zyx.shape[0], hu_zyx.shape[1], hu_zyx.shape[2])
-        dz, dy, dx = (step * f for step, f in zip(spacing_mm_zyx, factor, strict=True))
-        return cls(_block_means(hu_zyx, factor), (dz, dy, dx), factor, shape)
+        dz, dy, dx = spacing_mm_zyx
+        return BlockGrid(
+            (dz * z, dy * y, dx * x), (z, y, x), (shape_zyx[0], shape_zyx[1], shape_zyx[2])
+        )
 
     @property
     def voxel_ml(self) -> float:
@@ -60,7 +64,16 @@ class WorkingGrid:
         percent = _block_means(mask_full, self.factor, scale=100)
         return percent >= 50
 
-    def expand(self, blocks: NDArray[np.generic]) -> NDArray[np.generic]:
+    def centres(self, array: NDArray[Value]) -> NDArray[Value]:
+        """Return the voxel in the middle of every block, the last one of a cut block."""
+        result = array
+        for axis, (factor, size) in enumerate(zip(self.factor, self.full_shape, strict=True)):
+            if factor > 1:
+                middle = np.arange(-(-size // factor)) * factor + factor // 2
+                result = result.take(np.minimum(middle, size - 1), axis=axis)
+        return result
+
+    def expand(self, blocks: NDArray[Value]) -> NDArray[Value]:
         """Repeat the blocks on the CT's grid."""
         result = blocks
         for axis, count in enumerate(self.factor):
@@ -68,6 +81,34 @@ class WorkingGrid:
                 result = np.repeat(result, count, axis=axis)
         z, y, x = self.full_shape
         return np.ascontiguousarray(result[:z, :y, :x])
+
+    def full_box(self, box: Box) -> Box:
+        """Return the voxels of a box of blocks."""
+        z, y, x = (
+            slice(part.start * factor, min(part.stop * factor, size))
+            for part, factor, size in zip(box, self.factor, self.full_shape, strict=True)
+        )
+        return z, y, x
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingGrid(BlockGrid):
+    """Block means of a CT.
+
+    Attributes:
+        hu: int16 ``[z, y, x]``, mean HU of each block.
+    """
+
+    hu: NDArray[np.int16]
+
+    @classmethod
+    def of(
+        cls, hu_zyx: NDArray[np.int16], spacing_mm_zyx: SpacingZyx, target_mm: float = WORKING_MM
+    ) -> WorkingGrid:
+        """Average blocks of voxels to about ``target_mm``; thick slices stay as they are."""
+        grid = BlockGrid.over(hu_zyx.shape, spacing_mm_zyx, target_mm)
+        means = _block_means(hu_zyx, grid.factor)
+        return cls(grid.spacing_mm_zyx, grid.factor, grid.full_shape, means)
 
 
 def _block_means(

@@ -14,10 +14,12 @@ from CovidLesionSegLib.version import __version__
 
 from .devices import check_device_name, resolve_device, use_all_cores
 from .flags import warnings_for
-from .inference import predict_infection, predict_lungs
+from .inference import predict_lungs
 from .lesions import find_lesions
 from .lobes import find_lobes
+from .lobes_lungmask import LUNGMASK, require_lungmask
 from .lungs import LungMask, segment_lungs
+from .lungs_infection import predict_with_lungs
 from .models import DEFAULT_MODEL, open_infection_model, open_lung_model
 from .opacity import split_opacity
 from .postprocess import MINIMUM_LESION_ML, infection_mask
@@ -41,7 +43,8 @@ class SegmentOptions:
             ``"consensus"`` for all installed ones for infection in volumes together.
         weights: A weight file to use instead of the catalogue's.
         device: ``"auto"``, ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
-        lobes: A file with lobes; None for the built-in atlas.
+        lobes: A file with lobes, or ``"lungmask"`` to run that program, which must be
+            installed; None for the built-in atlas.
         threshold: Probability at which a voxel counts as infected, 0..1; None takes the
             model's calibrated one, for several models the mean of theirs.
         seed: Seed of everything random; the networks themselves use none.
@@ -50,7 +53,7 @@ class SegmentOptions:
     model: str = DEFAULT_MODEL
     weights: Path | None = None
     device: str = "auto"
-    lobes: Path | None = None
+    lobes: Path | str | None = None
     threshold: float | None = None
     seed: int = 0
 
@@ -67,6 +70,10 @@ class SegmentOptions:
         for name, code in (("weights", "weights-unreadable"), ("lobes", "lobes-not-readable")):
             path = getattr(self, name)
             if path is None:
+                continue
+            if name == "lobes" and str(path) == LUNGMASK:
+                require_lungmask()
+                object.__setattr__(self, name, LUNGMASK)
                 continue
             object.__setattr__(self, name, Path(path))
             if not Path(path).exists():
@@ -152,7 +159,7 @@ def _run(
     with reporter.stage("lobes"):
         anatomy = find_lobes(ct, lungs, options.lobes)
     with reporter.stage("infection"):
-        prediction = predict_infection(ct, anatomy.lungs, model, reporter)
+        prediction, anatomy = predict_with_lungs(ct, anatomy, model, reporter)
         infection = infection_mask(
             prediction.infection, anatomy.lungs, threshold, ct.voxel_volume_ml
         )

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .lungs_grid import WorkingGrid
+from .lungs_grid import BlockGrid
 from .masks import Box, bounding_box
 from .result import Anatomy, Lobe, Lung, Prediction
+from .steps import Steps, finish
 from .uncertainty import binary_entropy, doubt, lobe_reach
 from .volume import CtVolume
 
@@ -62,6 +63,16 @@ class RegionSums:
     """
 
     def __init__(self, ct: CtVolume, anatomy: Anatomy, prediction: Prediction) -> None:
+        finish(self._count(ct, anatomy, prediction))
+
+    @classmethod
+    def in_steps(cls, ct: CtVolume, anatomy: Anatomy, prediction: Prediction) -> Steps[RegionSums]:
+        """Count in steps, for an application that must answer in between."""
+        sums = cls.__new__(cls)
+        yield from sums._count(ct, anatomy, prediction)
+        return sums
+
+    def _count(self, ct: CtVolume, anatomy: Anatomy, prediction: Prediction) -> Steps[None]:
         lung = anatomy.lungs > 0
         self._box: Box = bounding_box(lung) if lung.any() else (slice(0), slice(0), slice(0))
         # Copied once: cutting them out of the CT takes longer than everything after it.
@@ -69,14 +80,19 @@ class RegionSums:
         self._hu = ct.hu[self._box].ravel()
         self._probability = prediction.infection[self._box].ravel()
         self._agreement = None if agreement is None else agreement[self._box].ravel()
+        yield
         self._code = _region_codes(anatomy, self._box)
+        yield
         self._reach = _reach_bits(ct, anatomy, self._code)
+        yield
         inside = np.flatnonzero(self._code)
         code = self._code.ravel()[inside]
         self.histogram = _histogram(code, self._hu[inside])
+        yield
         joint = self._joint(code, inside)
         self.reach = _joint_counts(joint)
         p, agreement = self._network(inside)
+        yield
         missed = doubt(p, np.zeros(p.shape, dtype=bool), agreement)
         self._missed = _joint_sums(joint, missed)
 
@@ -157,7 +173,7 @@ def _reach_bits(
     """Return the lobes each voxel might belong to instead, found on blocks of 2 mm."""
     if anatomy.lobes is None or anatomy.lobe_uncertainty_mm <= 0 or code.size == 0:
         return None
-    factor = WorkingGrid.of(ct.hu[:1, :1, :1], ct.spacing_mm_zyx).factor
+    factor = BlockGrid.over(ct.shape_zyx, ct.spacing_mm_zyx).factor
     lobes = np.where(code <= max(Lobe), code, 0).astype(np.uint8)
     middle = tuple(
         slice(min(f // 2, size - 1), None, f) for f, size in zip(factor, code.shape, strict=True)
