@@ -103,13 +103,7 @@ def test(arguments: list[str]) -> None:
     python = prepare("tests")
     # Two processes are what the smallest supported machine has; each file stays together,
     # because slow fixtures (the phantom, MRML) are per module.
-    pytest: list[str | Path] = [python, "-m", "pytest", "-n", "2", "--dist", "loadfile"]
-    if arguments:
-        run(*pytest, *arguments)
-        return
-    # The stand-in for Slicer owns Qt in its process, so its tests share none with the others.
-    run(*pytest, "Testing", "--ignore=Testing/host")
-    run(*pytest, "Testing/host")
+    run(python, "-m", "pytest", "-n", "2", "--dist", "loadfile", *arguments)
 
 
 def lint(arguments: list[str]) -> None:

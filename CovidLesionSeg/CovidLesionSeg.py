@@ -23,7 +23,7 @@ class CovidLesionSeg(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("COVID-19 CT Lesion Segmentation")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = []
+        self.parent.dependencies = ["Segmentations", "SegmentEditor", "Terminologies"]
         self.parent.contributors = ["The CovidLesionSeg developers"]
         self.parent.helpText = _(
             "Segments opacities in non-contrast chest CT with learned models, guides a review "

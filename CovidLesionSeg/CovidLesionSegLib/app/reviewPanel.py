@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from CovidLesionSegLib.engine.result import Lesion
 from CovidLesionSegLib.engine.review_values import UNREVIEWED, doubt_of
+from CovidLesionSegLib.engine.steps import Steps
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.mrml.display import setLungWindow
 from CovidLesionSegLib.mrml.review_session import INFECTION, ReviewSession
@@ -53,6 +54,8 @@ class ReviewPanel:
         self.session: ReviewSession | None = None
         self._refreshTimer = self._timer(REFRESH_MS, self.refresh)
         self._settleTimer = self._timer(SETTLE_MS, self._settle)
+        self._stepTimer = self._timer(0, self._settleStep)
+        self._steps: Steps[None] | None = None
         self._setUpTable()
         for name, slot in {
             "previousButton": lambda *_a: self._step(-1),
@@ -128,13 +131,31 @@ class ReviewPanel:
             self._changed()
 
     def _changed(self) -> None:
+        self._stopSettling()
         self._settleTimer.start()
         self._show()
         self._onNumbers()
 
     def _settle(self) -> None:
         if self.session is not None and self.session.node.GetScene() is not None:
-            self.session.settle()
+            self._steps = self.session.settleSteps()
+            self._stepTimer.start()
+
+    def _settleStep(self) -> None:
+        """Do a part of what can wait; in between the user may edit on."""
+        if self._steps is None:
+            return
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._steps = None
+        else:
+            self._stepTimer.start()
+
+    def _stopSettling(self) -> None:
+        self._settleTimer.stop()
+        self._stepTimer.stop()
+        self._steps = None
 
     def _onEdited(self, *_args: Any) -> None:
         self._refreshTimer.start()
@@ -148,10 +169,14 @@ class ReviewPanel:
 
     def _forget(self) -> None:
         self._refreshTimer.stop()
-        self._settleTimer.stop()
+        self._stopSettling()
         self._seed.stop()
         for subject, tag in self._observed:
             subject.RemoveObserver(tag)
+        if self._observed:
+            # The editor must not hold on to a result that may be deleted.
+            self._ui.segmentEditor.setActiveEffectByName("")
+            self._ui.segmentEditor.setSegmentationNode(None)
         self._observed = []
 
     def _setUpTable(self) -> None:

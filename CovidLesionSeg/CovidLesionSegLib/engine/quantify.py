@@ -66,13 +66,20 @@ class Quantifier:
         ct: The CT.
         anatomy: Lungs and lobes.
         prediction: Probability and agreement.
+        sums: Counts of exactly these, if they are already there.
     """
 
-    def __init__(self, ct: CtVolume, anatomy: Anatomy, prediction: Prediction) -> None:
+    def __init__(
+        self,
+        ct: CtVolume,
+        anatomy: Anatomy,
+        prediction: Prediction,
+        sums: RegionSums | None = None,
+    ) -> None:
         self._anatomy = anatomy
         self._voxel_ml = ct.voxel_volume_ml
         self._ct_flags = ct.flags
-        self._sums = RegionSums(ct, anatomy, prediction)
+        self._sums = sums or RegionSums(ct, anatomy, prediction)
 
     def measure(
         self,

@@ -17,6 +17,7 @@ from vtk.util import numpy_support
 
 from CovidLesionSegLib.engine.opacity import split_opacity
 from CovidLesionSegLib.engine.quantify import Quantifier
+from CovidLesionSegLib.engine.region_sums import RegionSums
 from CovidLesionSegLib.engine.result import Lesion, Quantification
 from CovidLesionSegLib.engine.result_reading import quantification_from_dict
 from CovidLesionSegLib.engine.review import LesionBook
@@ -31,6 +32,7 @@ from CovidLesionSegLib.engine.review_values import (
     ReviewContext,
     Snapshot,
 )
+from CovidLesionSegLib.engine.steps import Steps, finish
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.export.segments import segment_definitions
 
@@ -234,17 +236,24 @@ class ReviewSession:
         self.node.SetAttribute(FINISHED, _now())
 
     def settle(self) -> None:
-        """Do what can wait: ground glass and consolidation, counting for the next numbers.
+        """Do what can wait: ground glass and consolidation, counting for the next numbers."""
+        finish(self.settleSteps())
 
-        The panel calls it in a pause.
-        """
-        self._ready()
+    def settleSteps(self) -> Steps[None]:
+        """Do what can wait, in steps; the panel takes them in a pause. See `settle`."""
+        if self._quantifier is None:
+            context = self.context
+            known = (context.ct, context.anatomy, context.prediction)
+            self._quantifier = Quantifier(*known, (yield from RegionSums.in_steps(*known)))
+            yield
         self.book.decided_mask()
+        yield
         if not self._opacityIsStale:
             return
         self._opacityIsStale = False
         ct = self.context.ct
         opacity = split_opacity(ct.hu, self.book.infection)
+        yield
         ids = {d.id: d.label for d in segment_definitions() if d.layer == "opacity"}
         segmentation = self.node.GetSegmentation()
         segments = {key: segmentation.GetSegment(key) for key in ids}
