@@ -72,8 +72,8 @@ def test_the_other_families_learn_from_slices(
     slices = open_layout("labelled", slices_dir, 64, tmp_path / "cache")
     lesson = SemisegLesson(config, [(slices, slices.rows(LABELLED))])
     model = create_from_config(config.model)
-    loss = lesson.loss(model, 0, torch.device("cpu"))
-    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    value = lesson.loss(model, 0, torch.device("cpu"))
+    gradients = torch.autograd.grad(value, list(model.parameters()))
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
