@@ -39,9 +39,9 @@ def report_content(job: ExportJob, made: datetime | None = None) -> Report:
         slice_section(job),
         *map_section(job),
         review_section(job),
+        limit_section(job),
         provenance_section(job),
         definition_section(job),
-        limit_section(job),
     )
     subtitle = f"CT {job.result.ct.digest()[:_SHOWN_DIGITS]}, report of {time:%Y-%m-%d %H:%M} UTC"
     notice = f"{review_sentence(job)} {_RESEARCH}"

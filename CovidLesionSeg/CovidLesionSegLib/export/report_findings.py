@@ -184,9 +184,8 @@ def _score_interval(score: Measure) -> str:
 
 
 def _column_title(key: str) -> str:
-    # A soft hyphen, where a narrow column may part the word.
     title = COLUMN_TITLES.get(key, "Interval [%]")
-    return title.replace("Ground-", "Ground- ").replace("Consoli", "Consoli- ")
+    return title.replace("Consoli", "Consoli\N{SOFT HYPHEN}")
 
 
 def _cell(row: RegionRow, key: str) -> str:

@@ -33,19 +33,20 @@ _STYLE = f"""
 :root {{ color-scheme: light; }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: #f2f3f5; color: #1c1c1c;
-  font: 9.5pt/1.4 "Helvetica Neue", Helvetica, Arial, "Noto Sans", sans-serif; }}
+  font: 9pt/1.4 "Helvetica Neue", Helvetica, Arial, "Noto Sans", sans-serif; }}
 main {{ width: {WIDTH_MM + 32:g}mm; max-width: 100%; margin: 0 auto; padding: 14mm 16mm;
   background: #fff; }}
 h1 {{ margin: 0 0 1mm; font-size: 17pt; line-height: 1.2; }}
 h2 {{ margin: 7mm 0 2mm; padding-bottom: 0.8mm; border-bottom: 0.3mm solid #555; font-size: 11.5pt;
   break-after: avoid; }}
 p {{ margin: 0 0 2mm; }}
+h2 + p {{ break-after: avoid; }}
 .subtitle {{ color: #444; }}
 .lead {{ font-size: 15pt; font-weight: 700; line-height: 1.25; }}
-.quiet, figcaption {{ color: #444; font-size: 8.5pt; }}
+.quiet, figcaption {{ color: #444; font-size: 8pt; }}
 .notice {{ padding: 2mm 3mm; border: 0.5mm solid #1c1c1c; font-weight: 700; }}
 ul {{ margin: 0 0 2mm; padding-left: 5mm; }}
-table {{ width: 100%; margin: 0 0 2mm; border-collapse: collapse; font-size: 8.5pt; }}
+table {{ width: 100%; margin: 0 0 2mm; border-collapse: collapse; font-size: 8pt; }}
 th, td {{ padding: 0.8mm 1.2mm; text-align: left; vertical-align: top; }}
 thead th {{ border-bottom: 0.3mm solid #555; vertical-align: bottom; }}
 tbody tr {{ border-bottom: 0.15mm solid #ccc; break-inside: avoid; }}
@@ -63,7 +64,8 @@ table.chart .reason {{ white-space: normal; }}
 table.chart svg {{ display: block; width: 100%; height: 5.2mm; }}
 .ticks {{ display: flex; justify-content: space-between; color: #444; }}
 .ticks span {{ width: 0; white-space: nowrap; display: flex; justify-content: center; }}
-.legend {{ display: flex; flex-wrap: wrap; gap: 0.5mm 5mm; margin: 0 0 2mm; font-size: 8.5pt; }}
+.legend {{ display: flex; flex-wrap: wrap; gap: 0.5mm 5mm; margin: 0 0 2mm; font-size: 8pt;
+  break-before: avoid; }}
 .legend svg {{ width: 4mm; height: 3mm; margin-right: 1.2mm; vertical-align: -0.3mm; }}
 .pictures {{ display: flex; flex-wrap: wrap; gap: 4mm; margin: 0 0 2.5mm; break-inside: avoid; }}
 figure {{ margin: 0; max-width: 100%; }}
@@ -204,8 +206,7 @@ def _bar_svg(bar: Bar) -> str:
         low, high = (_BAR_UNITS * end for end in bar.interval)
         shapes.append(
             f'<path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} 18V38M{high:.1f} 18V38" '
-            'stroke="#222" stroke-width="3" vector-effect="non-scaling-stroke" fill="none" '
-            'style="stroke-width:1.1px"/>'
+            'stroke="#222" stroke-width="1.1" vector-effect="non-scaling-stroke" fill="none"/>'
         )
     return (
         f'<svg viewBox="0 0 {_BAR_UNITS} {_BAR_HEIGHT}" preserveAspectRatio="none" '

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sized
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ _TOP_MM, _BOTTOM_MM = 18.0, 20.0
 _SHORT_TABLE = 12
 """Rows that are kept on one page with their heading."""
 _LEAST_MM = 45.0
+_SMALL = 7.4
 _FONT, _BOLD = "ReportSans", "ReportSans-Bold"
 _FACT_SHARE = 0.24
 _BAR_MM = (24.0, 100.0, 44.0)
@@ -75,8 +75,22 @@ def pdf_obstacle() -> str | None:
     )
 
 
-def _lines(block: Table | Facts) -> Sized:
-    return block.rows if isinstance(block, Table) else block.pairs
+def _split_after_head(blocks: tuple[Block, ...]) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """Part a section after what has to stand on the page of its heading.
+
+    That is everything to the first block that is no running text, and its legend.
+    """
+    end = next((n for n, block in enumerate(blocks) if not isinstance(block, Paragraph)), -1) + 1
+    end = end or len(blocks)
+    while end < len(blocks) and isinstance(blocks[end], Legend):
+        end += 1
+    return blocks[:end], blocks[end:]
+
+
+def _is_long(block: Block) -> bool:
+    rows = block.rows if isinstance(block, Table) else ()
+    pairs = block.pairs if isinstance(block, Facts) else ()
+    return len(rows) + len(pairs) > _SHORT_TABLE
 
 
 class _Renderer:
@@ -142,22 +156,13 @@ class _Renderer:
             HRFlowable(width="100%", thickness=0.8, color=_RULE, spaceAfter=5, spaceBefore=0),
         ]
         flowables: list[Any] = []
-        blocks = list(section.blocks)
-        # A heading stands on the page of what it announces; long tables may part.
-        together = heading
-        while blocks:
-            block = blocks.pop(0)
-            is_long = isinstance(block, Table | Facts) and len(_lines(block)) > _SHORT_TABLE
-            if is_long:
-                flowables += [CondPageBreak(_LEAST_MM * _POINT), *together, *self._block(block)]
-                break
-            together += self._block(block)
-            if not isinstance(block, Paragraph):
-                flowables.append(KeepTogether(together))
-                break
+        first, rest = _split_after_head(section.blocks)
+        together = heading + [part for block in first for part in self._block(block)]
+        if any(_is_long(block) for block in first):
+            flowables += [CondPageBreak(_LEAST_MM * _POINT), *together]
         else:
             flowables.append(KeepTogether(together))
-        for block in blocks:
+        for block in rest:
             flowables += self._block(block)
         return flowables
 
@@ -263,17 +268,23 @@ class _Renderer:
         return [RlTable(rows, colWidths=widths, style=style, spaceAfter=4)]
 
     def _legend(self, block: Legend) -> list[Any]:
-        marks = [
-            f'<font color="{_hex(color)}">\N{BLACK SQUARE}</font>&nbsp;'
-            + escape(text).replace(" ", "&nbsp;")
-            for color, text in block.entries
-        ]
-        from reportlab.platypus import Paragraph as RlParagraph
+        from reportlab.graphics.shapes import Drawing, Rect, String
+        from reportlab.lib.colors import HexColor
+        from reportlab.pdfbase.pdfmetrics import stringWidth
 
-        return [RlParagraph(" &nbsp; &nbsp; ".join(marks), self._styles["quiet"])]
+        drawing, x = Drawing(WIDTH_MM * _POINT, 13), 3.0
+        for color, text in block.entries:
+            square = Rect(x, 4, 9, 6.5, strokeColor=HexColor(_RULE), strokeWidth=0.4)
+            square.fillColor = HexColor(_hex(color))
+            label = String(x + 12, 4.4, text, fontName=_FONT, fontSize=_SMALL)
+            label.fillColor = HexColor(_QUIET)
+            drawing.add(square)
+            drawing.add(label)
+            x += 24.0 + stringWidth(text, _FONT, _SMALL)
+        return [drawing]
 
     def _pictures(self, block: PictureRow) -> list[Any]:
-        from reportlab.platypus import Image, KeepTogether
+        from reportlab.platypus import Image
         from reportlab.platypus import Table as RlTable
 
         images, captions, widths = [], [], []
@@ -293,9 +304,9 @@ class _Renderer:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
             ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
             ("VALIGN", (0, 1), (-1, 1), "TOP"),
+            ("NOSPLIT", (0, 0), (-1, -1)),
         ]
-        table = RlTable([images, captions], colWidths=padded, style=style, hAlign="LEFT")
-        return [KeepTogether([table])]
+        return [RlTable([images, captions], colWidths=padded, style=style, hAlign="LEFT")]
 
 
 def _bar_drawing(bar: Bar) -> Any:
@@ -338,7 +349,7 @@ def _ticks_drawing(ticks: tuple[str, str, str]) -> Any:
     width = _BAR_MM[1] * _POINT
     drawing = Drawing(width, 10)
     for share, tick in zip((0.0, 0.5, 1.0), ticks, strict=True):
-        text = String(share * width, 2, tick, fontName=_FONT, fontSize=7.2, textAnchor="middle")
+        text = String(share * width, 2, tick, fontName=_FONT, fontSize=_SMALL, textAnchor="middle")
         text.fillColor = HexColor(_QUIET)
         drawing.add(text)
     return drawing
@@ -375,7 +386,7 @@ def _styles() -> dict[str, Any]:
         "heading": style("heading", 10.5, fontName=_BOLD, spaceBefore=11, spaceAfter=2),
         "normal": style("normal", 8.6, spaceAfter=5),
         "lead": style("lead", 13.5, fontName=_BOLD, spaceAfter=4),
-        "quiet": style("quiet", 7.4, textColor=_QUIET, spaceAfter=3),
+        "quiet": style("quiet", _SMALL, textColor=_QUIET, spaceAfter=3),
         "bullet": style("bullet", 8.6, leftIndent=10, spaceAfter=3),
     }
 

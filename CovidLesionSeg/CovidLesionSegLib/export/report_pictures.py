@@ -30,7 +30,7 @@ SLICE_RATIO = 0.75
 """Height to width of all slice pictures of a report."""
 
 INVOLVEMENT_CLASSES: tuple[tuple[float, str, Rgb], ...] = (
-    (0.0, "below 1 %", (232, 236, 240)),
+    (0.0, "below 1 %", (240, 243, 246)),
     (1.0, "1 to 10 %", (253, 219, 178)),
     (10.0, "10 to 25 %", (249, 176, 105)),
     (25.0, "25 to 50 %", (226, 122, 46)),
