@@ -150,8 +150,8 @@ class SeverityConfig:
         size_zyx: Every lobe is resized to this grid; multiples of 8, at least 16.
         window_hu: Lower and upper end of the linear window.
         margin_mm: Border around the lobe's bounding box.
-        candidates_only: Whether the regressed mean counts candidate voxels only (ours), see
-            `candidate_logits`; the published code counts all.
+        candidates_only: Whether the regressed mean counts candidate voxels only, and the others
+            are known negatives (ours), see `candidate_logits`; the published code counts all.
         pseudo_rule: ``"threshold"`` as published, or ``"ranked"`` (ours), see
             `ranked_pseudo_labels`.
         regression_weight: Weight of the interval regression.

@@ -21,6 +21,7 @@ from CovidLesionSegLib.nets.losses.dram import (
     candidate_logits,
     dram_loss,
     interval_regression_loss,
+    known_negative_loss,
     pseudo_label_loss,
     pseudo_labels,
     ranked_pseudo_labels,
@@ -142,7 +143,9 @@ class SeverityLesson:
         images = batch.images.to(device)
         output: ModelOutput = model(images)
         dense = output.sides.get("dense", output.infection)
+        negatives = torch.zeros((), device=device)
         if self._weak.candidates_only:
+            negatives = known_negative_loss(dense, candidates)
             dense = candidate_logits(dense, candidates)
         frequency = self._sampler.score_frequency
         regression = interval_regression_loss(dense, inside, candidates, scores, frequency)
@@ -153,7 +156,7 @@ class SeverityLesson:
             pseudo = pseudo_label_loss(output.infection, labels, inside)
         ramp = min(1.0, step / max(1, self._weak.pseudo_ramp_steps))
         weights = (self._weak.regression_weight, ramp * self._weak.pseudo_weight)
-        total = dram_loss(regression, pseudo, *weights)
+        total = dram_loss(regression, pseudo, *weights) + negatives
         if self._weak.crf_weight > 0.0:
             total = total + self._weak.crf_weight * dense_crf_loss(dense, images, inside)
         return total

@@ -30,7 +30,7 @@ from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.nets.losses.dram import COVID_INTERVALS
 
 from .config import TrainingConfig, load_config
-from .data.lobes import LobeCase, candidate_voxels, lobe_labels
+from .data.lobes import LobeCase, lobe_labels
 from .data.store import wanted_volumes
 from .data.volumes import LabelledVolume, VolumeFiles, load_volume
 from .evaluate import patients_by_case
@@ -74,12 +74,13 @@ def paste(
     return pasted
 
 
-def dense_tissue(volume: LabelledVolume, case: LobeCase, labels: NDArray[np.uint8]) -> Mask:
-    """Return the candidate voxels of every lobe on the CT's grid."""
-    found = np.zeros(labels.shape, dtype=bool)
-    for lobe, box in zip(case.lobes, case.boxes, strict=True):
-        found[box] |= candidate_voxels(volume.ct.hu[box], labels[box] == lobe)
-    return found
+def dense_tissue(case: LobeCase, labels: NDArray[np.uint8]) -> Mask:
+    """Return the candidates of every lobe on the CT's grid.
+
+    They come from the lobes' grid, which has averaged noise and thin vessels away. On the CT's
+    own grid these would leave holes and specks that nobody draws.
+    """
+    return paste(case.candidates.astype(np.float32), case, labels) >= 0.5
 
 
 def case_scores(
@@ -121,7 +122,7 @@ def evaluate(run: RunFolder, data_dir: Path, cache_dir: Path) -> dict[str, Any]:
     cases = {}
     for entry, case in zip(files, open_severity(config, data_dir, cache_dir, keys), strict=True):
         probability, volume, labels = _mapped(model, entry, case, cache_dir)
-        dense = dense_tissue(volume, case, labels)
+        dense = dense_tissue(case, labels)
         cases[entry.key] = case_scores(probability, dense, volume, case, labels)
         _LOG.info("%s: %s", entry.key, {k: round(v["iou"], 3) for k, v in cases[entry.key].items()})
     return {
@@ -177,7 +178,7 @@ def _pseudo_mask(
 ) -> tuple[NDArray[np.uint8], LabelledVolume]:
     (case,) = open_severity(config, data_dir, cache_dir, (files.key,))
     probability, volume, labels = _mapped(model, files, case, cache_dir)
-    dense = dense_tissue(volume, case, labels)
+    dense = dense_tissue(case, labels)
     mask = np.zeros(labels.shape, dtype=np.uint8)
     for lobe, score in zip(case.lobes, case.scores, strict=True):
         inside = labels == lobe

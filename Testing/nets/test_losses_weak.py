@@ -21,6 +21,7 @@ from CovidLesionSegLib.nets.losses.dram import (
     candidate_logits,
     interval_regression_loss,
     interval_targets,
+    known_negative_loss,
     pseudo_label_loss,
     pseudo_labels,
     ranked_pseudo_labels,
@@ -262,6 +263,9 @@ def test_no_probability_is_left_off_the_candidates() -> None:
     (gradient,) = torch.autograd.grad(probability.sum(), dense)
     assert (gradient[..., 1] == 0).all()
     assert (gradient[..., 0] > 0).all()
+    (gradient,) = torch.autograd.grad(known_negative_loss(dense, candidates), dense)
+    assert (gradient[..., 0] == 0).all()
+    assert (gradient[..., 1] > 0).all()
 
 
 def test_crf_prefers_maps_that_follow_the_intensity() -> None:

@@ -30,7 +30,7 @@ _SIZE = (16, 16, 16)
 _SPLIT = Split("tiny", ("a", "b"), ("c",))
 
 
-def _config(steps: int = 3, crf_weight: float = 0.0, ours: bool = False) -> TrainingConfig:
+def severity_config(steps: int = 3, crf_weight: float = 0.0, ours: bool = False) -> TrainingConfig:
     base = tiny_config("infection", "inf-net", SliceRecipe(), steps)
     return replace(
         base,
@@ -78,7 +78,7 @@ def _trainer(config: TrainingConfig, cases: list[LobeCase], out: Path) -> Traine
 def test_a_resumed_run_equals_an_uninterrupted_one(
     lobe_cases: list[LobeCase], tmp_path: Path
 ) -> None:
-    config = _config()
+    config = severity_config()
     whole = _trainer(config, lobe_cases, tmp_path / "whole")
     assert whole.run()
     assert not _trainer(config, lobe_cases, tmp_path / "parts").run(lambda step: step == 2)
@@ -94,7 +94,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 @pytest.mark.parametrize("ours", [False, True])
 def test_scores_alone_train_the_network(lobe_cases: list[LobeCase], ours: bool) -> None:
     torch.manual_seed(0)
-    config, device = _config(ours=ours), torch.device("cpu")
+    config, device = severity_config(ours=ours), torch.device("cpu")
     blind = [replace(case, truth=np.zeros_like(case.truth)) for case in lobe_cases]
     lesson = SeverityLesson(config, blind, [])
     model = create_from_config(config.model)
@@ -114,7 +114,7 @@ def test_the_dense_crf_of_version_one_is_an_option(lobe_cases: list[LobeCase]) -
     losses = []
     for weight in (0.0, 5.0):
         torch.manual_seed(0)
-        config = _config(crf_weight=weight)
+        config = severity_config(crf_weight=weight)
         model = create_from_config(config.model).eval()
         losses.append(SeverityLesson(config, lobe_cases, []).loss(model, 5, torch.device("cpu")))
     assert (losses[1] - losses[0]).item() > 1e-3
@@ -180,8 +180,8 @@ def test_lobes_of_a_case_are_made_once_and_scored_by_the_table(
 
 
 def test_section_and_task_go_together() -> None:
-    values = _config().to_dict()
-    assert TrainingConfig.from_dict(values) == _config()
+    values = severity_config().to_dict()
+    assert TrainingConfig.from_dict(values) == severity_config()
     with pytest.raises(InputError) as caught:
         TrainingConfig.from_dict({**values, "task": "infection"})
     assert caught.value.code == "training-config-invalid"

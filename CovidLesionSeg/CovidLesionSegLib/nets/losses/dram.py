@@ -161,9 +161,18 @@ def candidate_logits(dense: Tensor, candidates: Tensor) -> Tensor:
 
     Regressing the mean of this map, rather than of the bare one, forbids the easy answer that
     spreads a little probability over the whole lobe. At inference the published code cuts the
-    result to the candidates anyway.
+    result to the candidates anyway. What the map says off them is then up to
+    `known_negative_loss`.
     """
     return dense.masked_fill(candidates <= 0, _IMPOSSIBLE_LOGIT)
+
+
+def known_negative_loss(dense: Tensor, candidates: Tensor) -> Tensor:
+    """Return the mean of ``-log(1 - p)`` off the candidates, which no lesion can be (ours).
+
+    The attention averages the dense map over neighbours, so it has to be right there, too.
+    """
+    return _weighted_mean(F.softplus(wide(dense)), (candidates <= 0).to(torch.float32))
 
 
 def pseudo_label_loss(
