@@ -8,10 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from CovidLesionSegLib.batch.cases import Case, make_case
+from CovidLesionSegLib.batch.processes import ProcessWorkers
+from CovidLesionSegLib.batch.runner import CaseSettings
+from CovidLesionSegLib.batch.schedule import Schedule
 from CovidLesionSegLib.cli import main
 from CovidLesionSegLib.engine.phantom import make_phantom
 from CovidLesionSegLib.engine.volume import CtVolume
@@ -69,6 +76,8 @@ def test_a_batch_tells_what_it_did_and_names_nobody(
     assert named == []
     # A second time nothing is left to do, and without --resume it is refused.
     before = batch_faults.complete_cases(out)
+    for index, path in enumerate(sorted(out.rglob("*"))):  # a clock that was set back and forth
+        os.utime(path, (index % 2 * 4e9, index % 2 * 4e9))
     assert main(["batch", str(cohort.folder), "-o", str(out), "--resume", "--quiet"]) == 0
     assert batch_faults.complete_cases(out) == before
     assert main(["batch", str(cohort.folder), "-o", str(out), "--quiet"]) == 2
@@ -150,3 +159,34 @@ def test_ray_survives_a_killed_worker(tmp_path: Path) -> None:
     assert sum(report.reasons.values()) == 7
     assert report.worker_kills == 1
     assert "worker-died" not in report.reasons
+
+
+@dataclass(frozen=True)
+class Poison(Case):
+    """A case that kills every worker which only takes it into its hands."""
+
+    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
+        return os._exit, (1,)
+
+
+def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.nii" for number in range(4)]
+    for path in paths:
+        path.write_text("no image")
+    cases = [make_case(path) for path in paths]
+    cases[2] = Poison(cases[2].id, cases[2].path)
+    outcomes: dict[str, str] = {}
+    recorded: list[str] = []
+    folder = tmp_path / "cases"
+    folder.mkdir()
+    with ProcessWorkers(CaseSettings(folder)) as workers:
+        Schedule(
+            cases,
+            workers,
+            lambda case, reply: outcomes.update({case.id: reply.error.code if reply.error else ""}),
+            lambda case, _: recorded.append(case.id),
+        ).run()
+    assert recorded == [cases[2].id]
+    assert outcomes.pop(cases[2].id) == "worker-died"
+    assert set(outcomes) == {case.id for case in cases if not isinstance(case, Poison)}
+    assert set(outcomes.values()) == {"input-truncated"}
