@@ -97,3 +97,19 @@ def test_no_infection() -> None:
     assert lesions == ()
     assert not labels.any()
     assert make_ct().voxel_volume_ml == pytest.approx(VOXEL_ML)
+
+
+@pytest.mark.parametrize(
+    ("dense_voxels", "name"),
+    [(0, "ground-glass"), (2, "ground-glass"), (3, "mixed"), (8, "mixed"), (9, "consolidation")],
+)
+def test_class_by_the_consolidated_share(
+    infection: NDArray[np.uint8], dense_voxels: int, name: str
+) -> None:
+    """A quarter and three quarters of the twelve voxels; the border belongs to the denser."""
+    hu = np.full(SHAPE_ZYX, -600, dtype=np.int16)
+    box = hu[2:4, 4:6, 16:19]
+    box[np.unravel_index(np.arange(dense_voxels), box.shape)] = -300
+    lesions, _ = find_lesions(infection, certain(infection), make_ct(hu), make_anatomy(), 0.2)
+    assert lesions[0].lesion_class == name
+    assert lesions[1].lesion_class == "ground-glass"

@@ -17,6 +17,7 @@ CONSOLIDATION_FROM_HU = -300
 HIGH_OPACITY_FROM_HU = -200
 WELL_AERATED_HU = (-950, -700)
 EMPHYSEMA_TO_HU = -950
+LESION_CLASS_SHARES = (0.25, 0.75)
 
 CONVENTIONS = MappingProxyType(
     {
@@ -42,6 +43,11 @@ CONVENTIONS = MappingProxyType(
         "hu_p90": "90th percentile of the HU of the infected voxels.",
         "lesion_count": "Lesions (3D components, 26-connected) of which the region holds the "
         "most; the total counts all.",
+        "lesion_class": "Ground-glass, mixed or consolidation: less than "
+        f"{100 * LESION_CLASS_SHARES[0]:g}%, less than {100 * LESION_CLASS_SHARES[1]:g}%, or more "
+        f"of the lesion's voxels have at least {CONSOLIDATION_FROM_HU} HU. The borders are a "
+        "convention of this software: vessels in ground glass reach a few percent, and partial "
+        "volume around consolidation as well.",
         "involvement_score": "0 to 5 by infected_percent of the lobe: below 1, below 5, below "
         "25, below 50, below 75, from 75 on. The lower border belongs to the class, as in the "
         "public code of CORADS-AI (Lessmann et al., Radiology 2021;298(1)); readers who follow "

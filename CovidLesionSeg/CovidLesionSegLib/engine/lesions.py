@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .definitions import CONSOLIDATION_FROM_HU
 from .lungs_grid import BlockGrid
 from .masks import bounding_box, distance_mm
+from .opacity import lesion_class
 from .result import Anatomy, Lesion, Lobe, Lung, Prediction
 from .uncertainty import binary_entropy
 from .volume import CtVolume
@@ -152,6 +154,7 @@ def measure_lesions(
     centre_xyz1 = np.stack([*centre_zyx[::-1], np.ones(count + 1)])
     centre_lps = (ct.affine_lps @ centre_xyz1)[:3].T
     hu = mean(ct.hu[where])
+    dense = mean(ct.hu[where] >= CONSOLIDATION_FROM_HU)
     entropy = mean(binary_entropy(prediction.infection[where]))
     agreement = None if prediction.agreement is None else mean(prediction.agreement[where])
     lungs = _majority(ids, anatomy.lungs[where], count, max(Lung))
@@ -177,6 +180,7 @@ def measure_lesions(
             uncertainty=float(np.clip(entropy[i], 0.0, 1.0)),
             agreement=None if agreement is None else float(agreement[i]),
             pleural_distance_mm=float(nearest[i]) if lungs[i] else None,
+            lesion_class=lesion_class(float(dense[i])),
         )
         for i in range(1, count + 1)
     )

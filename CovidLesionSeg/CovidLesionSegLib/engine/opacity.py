@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .definitions import CONSOLIDATION_FROM_HU
+from .definitions import CONSOLIDATION_FROM_HU, LESION_CLASS_SHARES
 from .result import Opacity
+
+GROUND_GLASS = "ground-glass"
+MIXED = "mixed"
+CONSOLIDATION = "consolidation"
 
 
 def split_opacity(hu: NDArray[np.int16], infection: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -24,3 +28,15 @@ def split_opacity(hu: NDArray[np.int16], infection: NDArray[np.uint8]) -> NDArra
     opacity: NDArray[np.uint8] = np.where(hu >= CONSOLIDATION_FROM_HU, *labels)
     opacity[infection == 0] = 0
     return opacity
+
+
+def lesion_class(consolidated_share: float) -> str:
+    """Name a lesion by how much of it is consolidation.
+
+    Args:
+        consolidated_share: Share of its voxels at or above the border of consolidation, 0..1.
+    """
+    low, high = LESION_CLASS_SHARES
+    if consolidated_share < low:
+        return GROUND_GLASS
+    return MIXED if consolidated_share < high else CONSOLIDATION

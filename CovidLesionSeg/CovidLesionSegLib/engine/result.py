@@ -119,6 +119,8 @@ class Lesion:
         agreement: Mean agreement of the models, None for a single model.
         pleural_distance_mm: Smallest distance to the lung's surface.
         state: Review state: ``"unreviewed"``, ``"accepted"``, ``"rejected"`` or ``"edited"``.
+        lesion_class: ``"ground-glass"``, ``"mixed"`` or ``"consolidation"``
+            (`opacity.lesion_class`); empty in results of versions that had none.
     """
 
     id: int
@@ -132,6 +134,7 @@ class Lesion:
     agreement: float | None = None
     pleural_distance_mm: float | None = None
     state: str = "unreviewed"
+    lesion_class: str = ""
 
 
 @dataclass(frozen=True)

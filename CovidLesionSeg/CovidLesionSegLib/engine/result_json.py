@@ -60,6 +60,7 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
         "agreement": _number(lesion.agreement),
         "pleural_distance_mm": _number(lesion.pleural_distance_mm),
         "state": lesion.state,
+        "class": lesion.lesion_class or None,
     }
 
 

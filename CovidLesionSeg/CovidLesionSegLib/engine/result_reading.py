@@ -97,6 +97,7 @@ def lesion_from_dict(entry: Mapping[str, Any]) -> Lesion:
         agreement=entry["agreement"],
         pleural_distance_mm=entry["pleural_distance_mm"],
         state=entry["state"],
+        lesion_class=entry.get("class") or "",
     )
 
 

@@ -31,6 +31,7 @@ _LESION_COLUMNS = (
     "uncertainty",
     "agreement",
     "pleural_distance_mm",
+    "class",
 )
 _CENTER_COLUMNS = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
 _KEY_DIGITS = 12
@@ -59,6 +60,7 @@ def write_lesions_csv(path: str | os.PathLike[str], lesions: Sequence[Lesion]) -
     rows = []
     for lesion in lesions:
         values = asdict(lesion)
+        values["class"] = lesion.lesion_class
         values["lobe"] = lesion.lobe.name if lesion.lobe else None
         values["lung"] = lesion.lung.name.lower() if lesion.lung else None
         rows.append([*(values[name] for name in _LESION_COLUMNS), *lesion.centroid_lps_mm])
@@ -115,6 +117,7 @@ def _lesion(row: dict[str, str]) -> Lesion:
             float(row["pleural_distance_mm"]) if row["pleural_distance_mm"] else None
         ),
         state=row["state"],
+        lesion_class=row.get("class") or "",
     )
 
 

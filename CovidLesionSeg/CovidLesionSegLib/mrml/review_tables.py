@@ -30,6 +30,7 @@ def fillLesionTable(node: Any, lesions: Sequence[Lesion]) -> None:
         "state": [lesion.state for lesion in lesions],
         "lobe": [lesion.lobe.name if lesion.lobe else "" for lesion in lesions],
         "lung": [lesion.lung.name.lower() if lesion.lung else "" for lesion in lesions],
+        "class": [lesion.lesion_class for lesion in lesions],
     }
     for name in (*_NUMBERS, _PLEURA):
         columns[name] = [getattr(lesion, name) for lesion in lesions]
@@ -43,7 +44,9 @@ def lesionsFromTable(node: Any) -> tuple[Lesion, ...]:
     table = node.GetTable()
 
     def text(row: int, name: str) -> str:
-        return str(table.GetColumnByName(name).GetValue(row))
+        column = table.GetColumnByName(name)
+        # Scenes of versions that had no such column.
+        return "" if column is None else str(column.GetValue(row))
 
     def number(row: int, name: str) -> float:
         return float(table.GetColumnByName(name).GetValue(row))
@@ -65,6 +68,7 @@ def lesionsFromTable(node: Any) -> tuple[Lesion, ...]:
             agreement=optional(row, "agreement"),
             pleural_distance_mm=optional(row, _PLEURA),
             state=text(row, "state"),
+            lesion_class=text(row, "class"),
         )
         for row in range(table.GetNumberOfRows())
     )
@@ -107,7 +111,7 @@ def _fill(node: Any, columns: dict[str, list[Any]]) -> None:
     node.SetLocked(False)
     node.RemoveAllColumns()
     for name, values in columns.items():
-        isText = name in ("lesion", "state", "lobe", "lung", *_LOG_TEXTS)
+        isText = name in ("lesion", "state", "lobe", "lung", "class", *_LOG_TEXTS)
         array = vtk.vtkStringArray() if isText else vtk.vtkDoubleArray()
         array.SetName(name)
         for value in values:
