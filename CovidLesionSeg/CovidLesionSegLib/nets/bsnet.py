@@ -19,14 +19,13 @@ from .blocks import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     EdgeAttention,
-    ReceptiveFieldBlock,
     resize,
 )
 from .bsnet_heads import MirrorGuidance, ProgressiveBranch, TopLevelBranch
 from .config import InputContract, ModelConfig
+from .edge_guided import EdgeGuidedNet, edge_refinement, receptive_fields
 from .encoders import create_encoder
-from .family import Family, FamilyOptions, SegmentationModel, require, require_choice
-from .inf_net_heads import EdgeRefinement
+from .family import Family, FamilyOptions, require, require_choice
 from .official_inf_net import bsnet_formats
 from .outputs import ModelOutput
 
@@ -67,7 +66,7 @@ class BsNetOptions(FamilyOptions):
         require_choice("borders", self.borders, ("released", "padded"))
 
 
-class BsNet(SegmentationModel):
+class BsNet(EdgeGuidedNet):
     """BSNet over any encoder with features at strides 2 to 32.
 
     Side outputs: ``global`` (the semantic location map), then ``stride_<s>`` for every
@@ -83,9 +82,7 @@ class BsNet(SegmentationModel):
         options = _options(config)
         self.encoder = create_encoder(str(config.encoder))
         channels = self.encoder.channels
-        self.receptive = nn.ModuleList(
-            ReceptiveFieldBlock(inputs, options.width) for inputs in channels[-3:]
-        )
+        self.receptive = receptive_fields(channels, options.width)
         self.top_level = TopLevelBranch(options.width)
         self.progressive = ProgressiveBranch(options.width, options.borders == "padded")
         self.edge = EdgeAttention(channels[-4], options.edge_width, options.normalised_logits)
@@ -94,22 +91,17 @@ class BsNet(SegmentationModel):
             for inputs in channels[: -_UNITS - 1 : -1]
         )
         self.head = nn.Conv2d(options.guide_width, 1, 1)
-        self.edge_refine, self.fine_guide, self.fine_head = _fine_parts(channels[0], options)
-        self._side_names = output_names(config)[2:]
+        self.edge_refine = edge_refinement(
+            channels[0], options.edge_width, options.edge_refine_width
+        )
+        self.fine_guide, self.fine_head = _fine_parts(channels[0], options)
+        self.side_names = output_names(config)[2:]
 
     def forward(self, images: Tensor) -> ModelOutput:
         """Map images ``(B, 3, H, W)`` to logits ``(B, 1, H, W)``; see the class."""
-        features = self.encoder(images)
-        fine, middle, coarse = (
-            block(feature) for block, feature in zip(self.receptive, features[-3:], strict=True)
-        )
-        edge, boundary = self.edge(features[-4])
-        if self.edge_refine is not None:
-            boundary = self.edge_refine(features[0], edge, boundary)
-        maps = self._cascade(features, edge, self._location(fine, middle, coarse))
-        full = [resize(logits, images) for logits in maps]
-        sides = dict(zip(self._side_names, full[:-1], strict=True))
-        return ModelOutput(full[-1], resize(boundary, images), sides)
+        features, semantic, edge, boundary = self.perceive(images)
+        maps = self._cascade(features, edge, self._location(*semantic))
+        return self.named(maps, boundary, images)
 
     def _location(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """Return the semantic location map, the sum of both branches."""
@@ -142,15 +134,12 @@ def _options(config: ModelConfig) -> BsNetOptions:
 
 def _fine_parts(
     inputs: int, options: BsNetOptions
-) -> tuple[EdgeRefinement | None, MirrorGuidance | None, nn.Conv2d | None]:
-    """Return the stride-2 parts that the published network does not have (ours, lite)."""
-    edge_refine = fine_guide = fine_head = None
-    if options.edge_refine_width:
-        edge_refine = EdgeRefinement(inputs, options.edge_width, options.edge_refine_width)
-    if options.fine_width:
-        fine_guide = MirrorGuidance(options.edge_width, inputs, options.fine_width)
-        fine_head = nn.Conv2d(options.fine_width, 1, 1)
-    return edge_refine, fine_guide, fine_head
+) -> tuple[MirrorGuidance | None, nn.Conv2d | None]:
+    """Return the stride-2 unit that the published network does not have (ours, lite)."""
+    if not options.fine_width:
+        return None, None
+    guide = MirrorGuidance(options.edge_width, inputs, options.fine_width)
+    return guide, nn.Conv2d(options.fine_width, 1, 1)
 
 
 def output_names(config: ModelConfig) -> tuple[str, ...]:

@@ -18,13 +18,12 @@ from .blocks import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     EdgeAttention,
-    ReceptiveFieldBlock,
-    resize,
 )
 from .config import InputContract, ModelConfig
+from .edge_guided import EdgeGuidedNet, edge_refinement, receptive_fields
 from .encoders import create_encoder
-from .family import Family, FamilyOptions, SegmentationModel, require, require_widths
-from .inf_net_heads import EdgeRefinement, PartialDecoder, ReverseAttention
+from .family import Family, FamilyOptions, require, require_widths
+from .inf_net_heads import PartialDecoder, ReverseAttention
 from .official_inf_net import inf_net_formats
 from .outputs import ModelOutput
 
@@ -56,7 +55,7 @@ class InfNetOptions(FamilyOptions):
         require_widths("refine_widths", self.refine_widths, 3, 5)
 
 
-class InfNet(SegmentationModel):
+class InfNet(EdgeGuidedNet):
     """Inf-Net over any encoder with features at four or more consecutive strides.
 
     Side outputs: ``global`` (the partial decoder's map), then ``stride_<s>`` for every
@@ -74,36 +73,24 @@ class InfNet(SegmentationModel):
         channels = self.encoder.channels
         refined = channels[::-1][: len(options.refine_widths)]
         require(len(refined) == len(options.refine_widths), "refine_widths", "exceeds the encoder")
-        self.receptive = nn.ModuleList(
-            ReceptiveFieldBlock(inputs, options.width) for inputs in channels[-3:]
-        )
+        self.receptive = receptive_fields(channels, options.width)
         self.decoder = PartialDecoder(options.width)
         self.edge = EdgeAttention(channels[-4], options.edge_width, options.normalised_logits)
         self.refine = nn.ModuleList(
             _reverse_attention(index, inputs, options) for index, inputs in enumerate(refined)
         )
-        self.edge_refine = (
-            EdgeRefinement(channels[0], options.edge_width, options.edge_refine_width)
-            if options.edge_refine_width
-            else None
+        self.edge_refine = edge_refinement(
+            channels[0], options.edge_width, options.edge_refine_width
         )
-        self._side_names = output_names(config)[2:]
+        self.side_names = output_names(config)[2:]
 
     def forward(self, images: Tensor) -> ModelOutput:
         """Map images ``(B, 3, H, W)`` to logits ``(B, 1, H, W)``; see the class."""
-        features = self.encoder(images)
-        fine, middle, coarse = (
-            block(feature) for block, feature in zip(self.receptive, features[-3:], strict=True)
-        )
-        edge, boundary = self.edge(features[-4])
-        if self.edge_refine is not None:
-            boundary = self.edge_refine(features[0], edge, boundary)
+        features, (fine, middle, coarse), edge, boundary = self.perceive(images)
         maps = [self.decoder(coarse, middle, fine)]
         for refine, feature in zip(self.refine, reversed(features), strict=False):
             maps.append(refine(feature, edge, maps[-1]))
-        full = [resize(logits, images) for logits in maps]
-        sides = dict(zip(self._side_names, full[:-1], strict=True))
-        return ModelOutput(full[-1], resize(boundary, images), sides)
+        return self.named(maps, boundary, images)
 
 
 def _options(config: ModelConfig) -> InfNetOptions:
