@@ -22,7 +22,7 @@ from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.overview import write_overview
 from CovidLesionSegLib.export.seg_nrrd import write_segmentation
-from CovidLesionSegLib.export.tables import write_lobes_csv
+from CovidLesionSegLib.export.tables import TableSource, write_lobes_csv
 from CovidLesionSegLib.export.thumbnail import write_thumbnail
 
 RESULT_FILE, FAILURE_FILE = "result.json", "failure.json"
@@ -35,7 +35,10 @@ _NEW = "case"
 
 WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]] = {
     "segmentation": ("segmentation.seg.nrrd", write_segmentation),
-    "table": ("lobes.csv", lambda path, it: write_lobes_csv(path, it.quantification, it.run)),
+    "table": (
+        "lobes.csv",
+        lambda path, it: write_lobes_csv(path, it.quantification, it.run, TableSource.of(it)),
+    ),
     "overview": ("overview.png", write_overview),
     "thumbnail": ("thumbnail.png", write_thumbnail),
     "probability": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
@@ -13,6 +14,7 @@ from typing import IO
 from CovidLesionSegLib.errors import InputError
 
 LOCK_FILE = ".lock"
+_LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -67,6 +69,9 @@ def _locked(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        # Without it two batches would only work twice: a case's folder appears as a whole.
+        _LOG.warning("The file system of %s has no locks: %s", file.name, error)
     return True

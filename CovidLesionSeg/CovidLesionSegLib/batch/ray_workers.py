@@ -8,7 +8,9 @@ from every node.
 from __future__ import annotations
 
 import logging
+import math
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
@@ -35,13 +37,11 @@ class RayWorkers:
     ) -> None:
         self._ray = _connected(address)
         self._settings = settings
-        resources = self._ray.cluster_resources()
-        gpus = 0 if settings.options.device == "cpu" else int(resources.get("GPU", 0))
-        self.count = count or max(gpus, 1)
-        self._share = {
-            "num_cpus": max(int(resources.get("CPU", 1)) // self.count, 1),
-            "num_gpus": min(gpus / self.count, 1),
-        }
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        on_gpu = settings.options.device != "cpu" and any(node.get("GPU") for node in nodes)
+        self._share = actor_share(nodes, count, "GPU" if on_gpu else "CPU")
+        gpus = sum(node.get("GPU", 0.0) for node in nodes) if on_gpu else 0
+        self.count = count or max(int(gpus), 1)
         self._actors: dict[int, Any] = {}
         self._running: dict[Any, int] = {}
 
@@ -74,6 +74,32 @@ class RayWorkers:
     def replace(self, worker: int) -> None:
         """End an actor; the next case for it starts a fresh one."""
         self._ray.kill(self._actors.pop(worker))
+
+
+def actor_share(
+    nodes: Sequence[Mapping[str, float]], count: int | None, scarce: str
+) -> dict[str, float]:
+    """Return the resources of one actor, such that all of them fit onto the nodes.
+
+    Args:
+        nodes: Resources by name, one entry per node.
+        count: Number of actors; None for one per GPU, or one.
+        scarce: ``"GPU"`` or ``"CPU"``: what the actors are spread by.
+
+    Returns:
+        ``num_cpus`` and ``num_gpus``. Ray lets an actor use that many threads, and waits for
+        ever when no single node has so much.
+    """
+    usable = [node for node in nodes if node.get(scarce, 0.0) >= 1 and node.get("CPU", 0.0) >= 1]
+    total = sum(node[scarce] for node in usable)
+    if not usable:
+        return {"num_cpus": 1, "num_gpus": 0}
+    count = count or (int(total) if scarce == "GPU" else 1)
+    cpus = min(node["CPU"] / math.ceil(count * node[scarce] / total) for node in usable)
+    return {
+        "num_cpus": max(int(cpus), 1),
+        "num_gpus": min(total / count, 1.0) if scarce == "GPU" else 0,
+    }
 
 
 def _connected(address: str | None) -> Any:
