@@ -60,22 +60,23 @@ def addAgreementMap(scene: Any, result: SegmentationResult, ctNode: Any) -> Any 
 def _addMap(
     scene: Any, result: SegmentationResult, ctNode: Any, name: str, array_zyx: NDArray[np.float16]
 ) -> Any:
+    array_kji, affine = result.ct.to_input_grid(array_zyx), result.ct.input_affine_lps
     # VTK has no 16-bit float.
-    array_kji = result.ct.to_input_grid(array_zyx).astype(np.float32)
-    node = addVolume(scene, name, array_kji, result.ct.input_affine_lps)
+    node = addVolume(scene, name, array_kji, affine, np.float32)
     node.SetAndObserveTransformNodeID(ctNode.GetTransformNodeID())
     return node
 
 
 def _display(scene: Any, node: Any, colorName: str, ramp: RampRgb) -> None:
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
+    # The default one would look for a window in all voxels, which takes a second.
+    display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
     display.SetAndObserveColorNodeID(_colorNode(scene, colorName, ramp).GetID())
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(1.0, 0.5)
     display.SetAutoThreshold(False)
     display.SetApplyThreshold(True)
     display.SetInterpolate(True)
+    node.SetAndObserveDisplayNodeID(display.GetID())
 
 
 def _colorNode(scene: Any, name: str, ramp: RampRgb) -> Any:

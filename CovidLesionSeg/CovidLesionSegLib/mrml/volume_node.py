@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import vtk
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from vtk.util import numpy_support
 
 from CovidLesionSegLib.engine.geometry import Affine
@@ -27,21 +27,29 @@ def arrayFromMatrix(matrix: Any) -> NDArray[np.float64]:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
-def fillImage(image: Any, array_kji: NDArray[Any]) -> None:
+def fillImage(image: Any, array_kji: NDArray[Any], dtype: DTypeLike | None = None) -> None:
     """Allocate the scalars of a vtkImageData of the right extent, and copy an array into them.
 
     Copying keeps the image valid when the array goes out of scope.
 
     Args:
         image: Image whose extent has the shape of the array.
-        array_kji: Voxels ``[k, j, i]`` of any type that VTK has.
+        array_kji: Voxels ``[k, j, i]``.
+        dtype: Type of the scalars, one that VTK has; by default the array's.
     """
-    image.AllocateScalars(numpy_support.get_vtk_array_type(array_kji.dtype), 1)
+    kind = np.dtype(dtype or array_kji.dtype)
+    image.AllocateScalars(numpy_support.get_vtk_array_type(kind), 1)
     scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     scalars.reshape(array_kji.shape)[:] = array_kji
 
 
-def addVolume(scene: Any, name: str, array_kji: NDArray[Any], affine_lps: Affine) -> Any:
+def addVolume(
+    scene: Any,
+    name: str,
+    array_kji: NDArray[Any],
+    affine_lps: Affine,
+    dtype: DTypeLike | None = None,
+) -> Any:
     """Add a scalar volume node without display.
 
     Args:
@@ -49,6 +57,7 @@ def addVolume(scene: Any, name: str, array_kji: NDArray[Any], affine_lps: Affine
         name: Node name; made unique.
         array_kji: Voxels ``[k, j, i]``.
         affine_lps: 4 x 4, index ``(i, j, k)`` to LPS in mm.
+        dtype: Type of the voxels in the scene; by default the array's.
 
     Returns:
         vtkMRMLScalarVolumeNode.
@@ -56,7 +65,7 @@ def addVolume(scene: Any, name: str, array_kji: NDArray[Any], affine_lps: Affine
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
     image = vtk.vtkImageData()
     image.SetDimensions(*array_kji.shape[::-1])
-    fillImage(image, array_kji)
+    fillImage(image, array_kji, dtype)
     node.SetIJKToRASMatrix(matrixFromArray(LPS_TO_RAS @ affine_lps))
     node.SetAndObserveImageData(image)
     return node
