@@ -97,8 +97,8 @@ def actor_share(
     count = count or (int(total) if scarce == "GPU" else 1)
     cpus = min(node["CPU"] / math.ceil(count * node[scarce] / total) for node in usable)
     return {
-        "num_cpus": max(int(cpus), 1),
-        "num_gpus": min(total / count, 1.0) if scarce == "GPU" else 0,
+        "num_cpus": math.floor(cpus) if cpus >= 1 else math.floor(100 * cpus) / 100,
+        "num_gpus": 1 / math.ceil(count / total) if scarce == "GPU" else 0,
     }
 
 
