@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.export.dicom_seg import write_dicom_seg
 from CovidLesionSegLib.export.dicom_sr import write_dicom_sr
 from CovidLesionSegLib.export.job import ExportJob
-from Testing.support.commands import command
+from Testing.support.commands import dciodvfy_errors
 from Testing.support.dicom_job import result_on
 from Testing.support.secrets import leaks
 from Testing.support.seg_decoding import decoded_by_dcmqi, masks_of
@@ -32,8 +31,5 @@ def test_seg_and_sr_of_a_real_series(data_dir: Path, tmp_path: Path) -> None:
     for name, mask in expected.items():
         np.testing.assert_array_equal(masks[name], mask, err_msg=name)
     for path in (seg, sr):
-        done = subprocess.run(
-            [command("dciodvfy"), "-new", path], capture_output=True, text=True, check=False
-        )
-        assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == []
+        assert dciodvfy_errors(path) == []
     assert leaks([seg, sr], ["Lung_Dx-A0001", "20070404", "185824", "Brilliance"]) == []

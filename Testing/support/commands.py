@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,3 +18,20 @@ def command(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def dciodvfy_remarks(path: Path) -> str:
+    """Return what the DICOM validator of dicom3tools remarks about a file."""
+    done = subprocess.run(
+        [command("dciodvfy"), "-new", path],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return done.stderr
+
+
+def dciodvfy_errors(path: Path) -> list[str]:
+    """Return the errors that the DICOM validator finds in a file."""
+    return [line for line in dciodvfy_remarks(path).splitlines() if line.startswith("Error")]

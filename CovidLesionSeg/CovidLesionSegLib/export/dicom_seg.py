@@ -16,13 +16,12 @@ from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.version import __version__
 
 from .dicom_codes import concept
+from .dicom_identity import NO_DATE, NO_TIME, mark_anonymous
 from .dicom_source import (
-    NO_DATE,
-    NO_TIME,
     DicomSource,
     masks_digest,
-    quiet_highdicom,
     read_source,
+    writing_dicom,
 )
 from .job import ExportJob
 from .segments import SegmentDefinition, segment_layers
@@ -31,7 +30,6 @@ MANUFACTURER = "The CovidLesionSeg developers"
 MODEL_NAME = "CovidLesionSeg"
 SEG_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 _SERIES_NUMBER = 7001
-_DEIDENTIFICATION = "Patient and study attributes left empty, UIDs retained"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ def write_dicom_seg(job: ExportJob, path: Path) -> list[Path]:
         CovidLesionSegError: See `dicom_source.read_source`; ``segmentation-empty``;
             ``output-not-written``.
     """
-    with quiet_highdicom():
+    with writing_dicom():
         dataset = make_dicom_seg(job, read_source(job))
         with atomic_path(path) as partial, partial.open("wb") as file:
             dataset.save_as(file, enforce_file_format=True)
@@ -99,7 +97,7 @@ def make_dicom_seg(job: ExportJob, source: DicomSource) -> Any:
         **equipment(),
         **dates(job),
     )
-    return dataset if job.identified else anonymous(dataset)
+    return dataset if job.identified else mark_anonymous(dataset)
 
 
 def segments_in_seg(job: ExportJob, source: DicomSource) -> list[SegmentInSeg]:
@@ -145,17 +143,6 @@ def equipment() -> dict[str, str]:
 def dates(job: ExportJob) -> dict[str, str]:
     """Return when the object was made, as highdicom's arguments; a dummy when anonymous."""
     return {} if job.identified else {"content_date": NO_DATE, "content_time": NO_TIME}
-
-
-def anonymous(dataset: Any) -> Any:
-    """Say in a data set that the patient's identity was left out, and take out today's date."""
-    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
-        if keyword in dataset:
-            delattr(dataset, keyword)
-    dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = _DEIDENTIFICATION
-    dataset.LongitudinalTemporalInformationModified = "REMOVED"
-    return dataset
 
 
 def _pixel_array(segments: Sequence[SegmentInSeg], source: DicomSource) -> NDArray[np.uint8]:

@@ -22,14 +22,12 @@ from CovidLesionSegLib.engine.dicom import stack_of_files
 from CovidLesionSegLib.engine.dicom_stack import Stack
 from CovidLesionSegLib.engine.geometry import AxisOrientation
 from CovidLesionSegLib.engine.result import SegmentationResult
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import CovidLesionSegError
 
+from .dicom_identity import IDENTITY_KEYWORDS, check_uids, take_over
 from .job import ExportJob
 
 SAME_PLACE_MM = 0.05
-NO_DATE, NO_TIME = "19700101", "000000"
-"""Written where DICOM demands a date and the export is anonymous: PS3.15 asks for a dummy, and
-today is often the day of the scan."""
 
 _IMAGE_KEYWORDS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
@@ -38,17 +36,10 @@ _IMAGE_KEYWORDS = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("DimensionOrganizationSequence", "DimensionIndexSequence"),
 )
-_IDENTITY_KEYWORDS = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber"),
-    *("StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
-)
-_OTHER_IDENTITY_KEYWORDS = ("IssuerOfPatientID", "StudyDescription", "SpecificCharacterSet")
-_TELLING = ("PatientID", "PatientBirthDate", "AccessionNumber", "StudyDate")
-_SHORTEST_TELLING = 6
 _NEEDED = {
-    "StudyInstanceUID": "the study",
-    "SeriesInstanceUID": "the series",
-    "FrameOfReferenceUID": "the frame of reference",
+    "StudyInstanceUID": "study",
+    "SeriesInstanceUID": "series",
+    "FrameOfReferenceUID": "frame of reference",
 }
 
 
@@ -98,8 +89,12 @@ class DicomSource:
 
 
 @contextmanager
-def quiet_highdicom() -> Iterator[None]:
-    """Keep highdicom's remarks off the screen and the log: they quote the patient's name."""
+def writing_dicom() -> Iterator[None]:
+    """Keep what the DICOM libraries remark off the screen and the log: it quotes the patient.
+
+    Raises:
+        CovidLesionSegError: ``dicom-not-made`` for what they refuse.
+    """
     logger = logging.getLogger("highdicom")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -107,6 +102,13 @@ def quiet_highdicom() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        raise CovidLesionSegError(
+            "dicom-not-made",
+            "The DICOM files of this CT hold something that no DICOM object can be made from.",
+            "Choose NIfTI or .seg.nrrd, and report what --debug prints, without the patient's "
+            "data.",
+        ) from error
     finally:
         logger.setLevel(level)
 
@@ -144,19 +146,14 @@ def read_source(job: ExportJob) -> DicomSource:
         if len(values) != 1 or "" in values:
             raise CovidLesionSegError(
                 "dicom-source-incomplete",
-                f"The DICOM files of the CT don't state {meaning} they belong to ({keyword}).",
+                f"The DICOM files of the CT don't state one {meaning} for all ({keyword}).",
                 "Choose NIfTI or .seg.nrrd, or export the original series from the PACS.",
             )
     if not job.identified:
-        _check_uids(images)
+        check_uids(images)
     for image in images:
-        for keyword in _IDENTITY_KEYWORDS:
-            if not job.identified or keyword not in image:
-                setattr(image, keyword, "")
-        if not job.identified:
-            for keyword in _OTHER_IDENTITY_KEYWORDS:
-                if keyword in image:
-                    delattr(image, keyword)
+        take_over(image, job.identified)
+        _unify_geometry(image, stack)
     return DicomSource(images, stack, job.identified)
 
 
@@ -198,25 +195,20 @@ def _check_grid(stack: Stack, result: SegmentationResult) -> None:
 def _read_images(stack: Stack) -> tuple[Any, ...]:
     from pydicom import dcmread
 
-    keywords = [*_IMAGE_KEYWORDS, *_IDENTITY_KEYWORDS, *_OTHER_IDENTITY_KEYWORDS]
+    keywords = [*_IMAGE_KEYWORDS, *IDENTITY_KEYWORDS]
     paths = dict.fromkeys(Path(header.path) for header in stack.slices)
     return tuple(dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths)
 
 
-def _check_uids(images: tuple[Any, ...]) -> None:
-    """Refuse UIDs in which a date or a number of the patient can be read."""
-    telling = {
-        text
-        for keyword in _TELLING
-        if len(text := str(images[0].get(keyword) or "").strip()) >= _SHORTEST_TELLING
-    }
-    uids = " ".join(
-        str(image.get(keyword)) for image in images for keyword in ("SOPInstanceUID", *_NEEDED)
-    )
-    if any(text in uids for text in telling):
-        raise InputError(
-            "dicom-uids-identify",
-            "The scanner wrote a date or a number of the patient into the identifiers of these "
-            "DICOM files, and a DICOM object has to repeat them: it can't be anonymous.",
-            "De-identify the CT first, or export it with the patient's identity (--identified).",
-        )
+def _unify_geometry(image: Any, stack: Stack) -> None:
+    """Write the stack's orientation and spacing into a slice.
+
+    Slices of one series may differ by rounding, and may lack a thickness; positions stay.
+    """
+    if "PerFrameFunctionalGroupsSequence" in image:
+        return
+    first = stack.slices[0]
+    step_mm = float(np.linalg.norm(stack.affine_lps[:3, 2]))
+    image.ImageOrientationPatient = [float(f"{value:.10g}") for value in first.orientation]
+    image.PixelSpacing = list(first.pixel_spacing_mm)
+    image.SliceThickness = round(first.thickness_mm or step_mm, 6)

@@ -22,19 +22,19 @@ from .dicom_codes import (
     measure_code,
     unit_code,
 )
+from .dicom_identity import mark_anonymous
 from .dicom_seg import (
     MANUFACTURER,
     MODEL_NAME,
     SEG_STORAGE,
     SegIdentity,
     SegmentInSeg,
-    anonymous,
     dates,
     equipment,
     seg_identity,
     segments_in_seg,
 )
-from .dicom_source import DicomSource, quiet_highdicom, read_source
+from .dicom_source import DicomSource, read_source, writing_dicom
 from .job import ExportJob
 from .segments import SegmentDefinition, segment_definition
 
@@ -67,7 +67,7 @@ def write_dicom_sr(job: ExportJob, path: Path) -> list[Path]:
         CovidLesionSegError: See `dicom_source.read_source`; ``segmentation-empty``;
             ``output-not-written``.
     """
-    with quiet_highdicom():
+    with writing_dicom():
         dataset = make_dicom_sr(job, read_source(job))
         with atomic_path(path) as partial, partial.open("wb") as file:
             dataset.save_as(file, enforce_file_format=True)
@@ -104,7 +104,7 @@ def make_dicom_sr(job: ExportJob, source: DicomSource) -> Any:
         **equipment(),
         **dates(job),
     )
-    return dataset if job.identified else anonymous(dataset)
+    return dataset if job.identified else mark_anonymous(dataset)
 
 
 def _observer() -> Any:
