@@ -18,6 +18,7 @@ from CovidLesionSegLib.export.report_pictures import (
     INVOLVEMENT_CLASSES,
     SLICE_RATIO,
     involvement_maps,
+    outline_infection,
     slice_png,
 )
 from CovidLesionSegLib.export.segments import segment_definition
@@ -155,6 +156,16 @@ def test_the_infection_is_outlined_where_it_lies() -> None:
     assert columns.max() > 0.6 * width
     healthy = decoded(slice_png(make_result("none"), key))
     assert not near(healthy, segment_definition("infection").color_rgb).any()
+
+
+@pytest.mark.parametrize("ground", [0, 60, 110, 140, 170, 210, 255])
+def test_the_outline_is_seen_in_greyscale_on_any_ground(ground: int) -> None:
+    rows, columns = np.indices((40, 40))
+    canvas = Canvas(np.full((40, 40), float(ground)))
+    outline_infection(canvas, np.clip((columns - 19.5) / 4.0 + 0.5, 0.0, 1.0) + 0.0 * rows)
+    grey = (_LUMA * canvas.to_uint8()).sum(axis=-1)[20]
+    assert np.abs(grey - ground).max() > 80
+    assert np.ptp(grey[15:25]) > 80
 
 
 def test_the_map_shows_shares_where_they_are() -> None:

@@ -23,7 +23,7 @@ from CovidLesionSegLib.app.torchRequirement import requireTorch
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.steps import finish
 from CovidLesionSegLib.errors import CovidLesionSegError
-from CovidLesionSegLib.export.tables import write_lobes_csv
+from CovidLesionSegLib.export.tables import TableSource, write_lobes_csv
 from CovidLesionSegLib.jobs.runner import run_and_wait
 from CovidLesionSegLib.mrml.job_input import writeJobFromScene
 from CovidLesionSegLib.mrml.result_import import importSteps
@@ -84,7 +84,8 @@ def _segmentFile(path: Path, folder: Path) -> None:
     result, nodes = segmentAndWait(node, None, None, {})
     folder.mkdir(parents=True, exist_ok=True)
     slicer.util.saveNode(nodes.segmentation, str(folder / "segmentation.seg.nrrd"))
-    write_lobes_csv(folder / "lobes.csv", result.quantification, result.run)
+    source = TableSource.of(result)
+    write_lobes_csv(folder / "lobes.csv", result.quantification, result.run, source)
     slicer.util.saveScene(str(folder / "scene.mrb"))
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import os
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.errors import CovidLesionSegError
 
-from .canvas import Rgb
 from .report_model import (
     WIDTH_MM,
-    Bar,
     Block,
     Bullets,
     Chart,
@@ -26,23 +23,28 @@ from .report_model import (
     Section,
     Table,
 )
+from .report_pdf_parts import (
+    BAR_MM,
+    FONT,
+    POINT,
+    QUIET,
+    RULE,
+    bar_drawing,
+    legend_drawing,
+    paragraph_styles,
+    register_fonts,
+    ticks_drawing,
+)
 
 PAPERS_MM = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
 
-_POINT = 72.0 / 25.4
-"""Points per mm."""
 _FRAME_PADDING = 6.0
 """Points that ReportLab's frame keeps free inside its margins."""
 _TOP_MM, _BOTTOM_MM = 18.0, 20.0
 _SHORT_TABLE = 12
 """Rows that are kept on one page with their heading."""
 _LEAST_MM = 45.0
-_SMALL = 7.4
-_FONT, _BOLD = "ReportSans", "ReportSans-Bold"
 _FACT_SHARE = 0.24
-_BAR_MM = (24.0, 100.0, 44.0)
-_BAR_HEIGHT_MM = 5.2
-_INK, _QUIET, _RULE, _GRID = "#1c1c1c", "#444444", "#555555", "#bbbbbb"
 
 
 def write_report_pdf(path: str | os.PathLike[str], report: Report, paper: str = "a4") -> None:
@@ -100,23 +102,23 @@ class _Renderer:
         reason = pdf_obstacle()
         if reason is not None:
             raise CovidLesionSegError("report-extra-missing", "No PDF can be made.", reason)
-        _register_fonts()
+        register_fonts()
         self._report = report
-        self._paper = tuple(size * _POINT for size in paper_mm)
-        self._styles = _styles()
+        self._paper = tuple(size * POINT for size in paper_mm)
+        self._styles = paragraph_styles()
 
     def bytes(self) -> bytes:
         from reportlab.platypus import SimpleDocTemplate
 
         buffer = io.BytesIO()
-        side = (self._paper[0] - WIDTH_MM * _POINT) / 2.0 - _FRAME_PADDING
+        side = (self._paper[0] - WIDTH_MM * POINT) / 2.0 - _FRAME_PADDING
         document = SimpleDocTemplate(
             buffer,
             pagesize=self._paper,
             leftMargin=side,
             rightMargin=side,
-            topMargin=_TOP_MM * _POINT,
-            bottomMargin=_BOTTOM_MM * _POINT,
+            topMargin=_TOP_MM * POINT,
+            bottomMargin=_BOTTOM_MM * POINT,
             title=self._report.title,
             author="CovidLesionSeg",
             lang="en",
@@ -134,9 +136,9 @@ class _Renderer:
 
     def _foot(self, canvas: Any, document: Any) -> None:
         canvas.saveState()
-        canvas.setFont(_FONT, 7.5)
-        canvas.setFillColor(_QUIET)
-        y = _BOTTOM_MM * _POINT * 0.55
+        canvas.setFont(FONT, 7.5)
+        canvas.setFillColor(QUIET)
+        y = _BOTTOM_MM * POINT * 0.55
         left = document.leftMargin + _FRAME_PADDING
         canvas.drawString(left, y, self._report.footer)
         right = self._paper[0] - left
@@ -153,13 +155,13 @@ class _Renderer:
 
         heading = [
             self._text(section.title, "heading"),
-            HRFlowable(width="100%", thickness=0.8, color=_RULE, spaceAfter=5, spaceBefore=0),
+            HRFlowable(width="100%", thickness=0.8, color=RULE, spaceAfter=5, spaceBefore=0),
         ]
         flowables: list[Any] = []
         first, rest = _split_after_head(section.blocks)
         together = heading + [part for block in first for part in self._block(block)]
         if any(_is_long(block) for block in first):
-            flowables += [CondPageBreak(_LEAST_MM * _POINT), *together]
+            flowables += [CondPageBreak(_LEAST_MM * POINT), *together]
         else:
             flowables.append(KeepTogether(together))
         for block in rest:
@@ -213,9 +215,9 @@ class _Renderer:
                 [self._text(cell, f"{kind}{end}") for cell, end in zip(row, ends, strict=True)]
             )
         lines: list[Any] = [("LINEBELOW", (0, 1), (-1, -1), 0.4, "#cccccc")]
-        lines += [("LINEABOVE", (0, n + 1), (-1, n + 1), 0.8, _RULE) for n in block.ruled]
+        lines += [("LINEABOVE", (0, n + 1), (-1, n + 1), 0.8, RULE) for n in block.ruled]
         lines += [
-            ("LINEBELOW", (0, 0), (-1, 0), 0.8, _RULE),
+            ("LINEBELOW", (0, 0), (-1, 0), 0.8, RULE),
             ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
         ]
         return [self._grid(rows, widths, lines, repeat=1)]
@@ -234,7 +236,7 @@ class _Renderer:
         ]
         return RlTable(
             rows,
-            colWidths=[width * _POINT for width in widths_mm],
+            colWidths=[width * POINT for width in widths_mm],
             repeatRows=repeat,
             style=[*base, *lines],
             spaceAfter=5,
@@ -259,29 +261,16 @@ class _Renderer:
             if bar.starts_group:
                 style.append(("TOPPADDING", (0, number), (-1, number), 4))
             if bar.parts:
-                rows.append([label, _bar_drawing(bar), text])
+                rows.append([label, bar_drawing(bar), text])
             else:
                 style.append(("SPAN", (1, number), (2, number)))
                 rows.append([label, self._text(bar.text, "quiet"), ""])
-        rows.append(["", _ticks_drawing(block.ticks), ""])
-        widths = [width * _POINT for width in _BAR_MM]
+        rows.append(["", ticks_drawing(block.ticks), ""])
+        widths = [width * POINT for width in BAR_MM]
         return [RlTable(rows, colWidths=widths, style=style, spaceAfter=4)]
 
     def _legend(self, block: Legend) -> list[Any]:
-        from reportlab.graphics.shapes import Drawing, Rect, String
-        from reportlab.lib.colors import HexColor
-        from reportlab.pdfbase.pdfmetrics import stringWidth
-
-        drawing, x = Drawing(WIDTH_MM * _POINT, 13), 3.0
-        for color, text in block.entries:
-            square = Rect(x, 4, 9, 6.5, strokeColor=HexColor(_RULE), strokeWidth=0.4)
-            square.fillColor = HexColor(_hex(color))
-            label = String(x + 12, 4.4, text, fontName=_FONT, fontSize=_SMALL)
-            label.fillColor = HexColor(_QUIET)
-            drawing.add(square)
-            drawing.add(label)
-            x += 24.0 + stringWidth(text, _FONT, _SMALL)
-        return [drawing]
+        return [legend_drawing(block)]
 
     def _pictures(self, block: PictureRow) -> list[Any]:
         from reportlab.platypus import Image
@@ -289,11 +278,11 @@ class _Renderer:
 
         images, captions, widths = [], [], []
         for picture in block.pictures:
-            size = (picture.width_mm * _POINT, picture.height_mm * _POINT)
+            size = (picture.width_mm * POINT, picture.height_mm * POINT)
             images.append(Image(io.BytesIO(picture.png), *size))
             captions.append(self._text(picture.caption, "quiet"))
             widths.append(size[0])
-        spare = WIDTH_MM * _POINT - sum(widths)
+        spare = WIDTH_MM * POINT - sum(widths)
         gap = spare / (len(widths) - 1) if len(widths) > 1 else 0.0
         padded = [width + gap for width in widths[:-1]] + [widths[-1]]
         style = [
@@ -307,101 +296,3 @@ class _Renderer:
             ("NOSPLIT", (0, 0), (-1, -1)),
         ]
         return [RlTable([images, captions], colWidths=padded, style=style, hAlign="LEFT")]
-
-
-def _bar_drawing(bar: Bar) -> Any:
-    from reportlab.graphics.shapes import Drawing, Line, Rect
-    from reportlab.lib.colors import HexColor
-
-    width, height = _BAR_MM[1] * _POINT, _BAR_HEIGHT_MM * _POINT
-    drawing = Drawing(width, height)
-    for share in (0.0, 0.5, 1.0):
-        x = share * width
-        drawing.add(Line(x, 0, x, height, strokeColor=HexColor(_GRID), strokeWidth=0.5))
-    start = 0.0
-    for share, color in bar.parts:
-        drawing.add(
-            Rect(
-                start * width,
-                0.2 * height,
-                share * width,
-                0.6 * height,
-                fillColor=HexColor(_hex(color)),
-                strokeColor=None,
-                strokeWidth=0,
-            )
-        )
-        start += share
-    if bar.interval is not None:
-        low, high = (end * width for end in bar.interval)
-        ends = [(low, 0.5, high, 0.5), (low, 0.33, low, 0.67), (high, 0.33, high, 0.67)]
-        for x0, y0, x1, y1 in ends:
-            line = Line(x0, y0 * height, x1, y1 * height)
-            line.strokeColor, line.strokeWidth = HexColor(_INK), 0.9
-            drawing.add(line)
-    return drawing
-
-
-def _ticks_drawing(ticks: tuple[str, str, str]) -> Any:
-    from reportlab.graphics.shapes import Drawing, String
-    from reportlab.lib.colors import HexColor
-
-    width = _BAR_MM[1] * _POINT
-    drawing = Drawing(width, 10)
-    for share, tick in zip((0.0, 0.5, 1.0), ticks, strict=True):
-        text = String(share * width, 2, tick, fontName=_FONT, fontSize=_SMALL, textAnchor="middle")
-        text.fillColor = HexColor(_QUIET)
-        drawing.add(text)
-    return drawing
-
-
-def _styles() -> dict[str, Any]:
-    from reportlab.lib.enums import TA_RIGHT
-    from reportlab.lib.styles import ParagraphStyle
-
-    def style(name: str, size: float, **more: Any) -> ParagraphStyle:
-        values = {"fontName": _FONT, "leading": 1.3 * size, "textColor": _INK, **more}
-        return ParagraphStyle(name, fontSize=size, **values)
-
-    cells = {
-        f"cell{weight}{end}": style(f"cell{weight}{end}", 7.6, fontName=font, alignment=align)
-        for weight, font in (("", _FONT), ("-strong", _BOLD))
-        for end, align in (("", 0), ("-number", TA_RIGHT))
-    }
-    boxed = {"borderWidth": 1.2, "borderPadding": 5, "borderColor": _INK}
-    return {
-        **cells,
-        "title": style("title", 15.5, fontName=_BOLD, spaceAfter=3),
-        "subtitle": style("subtitle", 8.6, textColor=_QUIET, spaceAfter=2),
-        "notice": style(
-            "notice",
-            8.8,
-            fontName=_BOLD,
-            leftIndent=6,
-            rightIndent=6,
-            spaceBefore=8,
-            spaceAfter=9,
-            **boxed,
-        ),
-        "heading": style("heading", 10.5, fontName=_BOLD, spaceBefore=11, spaceAfter=2),
-        "normal": style("normal", 8.6, spaceAfter=5),
-        "lead": style("lead", 13.5, fontName=_BOLD, spaceAfter=4),
-        "quiet": style("quiet", _SMALL, textColor=_QUIET, spaceAfter=3),
-        "bullet": style("bullet", 8.6, leftIndent=10, spaceAfter=3),
-    }
-
-
-def _register_fonts() -> None:
-    """Embed the font that matplotlib brings: it has Greek, Cyrillic and mathematical signs."""
-    import matplotlib
-    from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.ttfonts import TTFont
-
-    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    for name, file in ((_FONT, "DejaVuSans.ttf"), (_BOLD, "DejaVuSans-Bold.ttf")):
-        if name not in pdfmetrics.getRegisteredFontNames():
-            pdfmetrics.registerFont(TTFont(name, str(folder / file)))
-
-
-def _hex(color: Rgb) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)

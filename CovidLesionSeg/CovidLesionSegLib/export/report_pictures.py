@@ -87,14 +87,22 @@ def slice_png(result: SegmentationResult, key: KeySlice) -> bytes:
     regions = result.anatomy.lungs if result.anatomy.lobes is None else result.anatomy.lobes
     for label in view.labels(regions):
         canvas.outline(view.mask(regions, label), WHITE, 1.6, alpha=0.9, dash_px=4)
-    infected = view.mask(result.infection, 1)
-    # A dark line below keeps the outline visible on bright consolidation and in greyscale.
-    canvas.outline(infected, BLACK, 4.6, alpha=0.6)
-    canvas.outline(infected, segment_definition("infection").color_rgb, 2.4)
+    outline_infection(canvas, view.mask(result.infection, 1))
     framed = _framed(canvas.pixels, (height_px, _SLICE_WIDTH_PX), BLACK)
     _mark_sides(framed, "R", "L", WHITE, BLACK)
     _mark_scale(framed, scale, WHITE, BLACK)
     return encode_png(framed.to_uint8())
+
+
+def outline_infection(canvas: Canvas, inside: NDArray[np.floating]) -> None:
+    """Draw the outline of the infection: coloured between dark, so that greyscale keeps it.
+
+    Args:
+        canvas: The picture.
+        inside: ``[row, column]``, 1 inside, 0 outside, smooth in between.
+    """
+    canvas.outline(inside, BLACK, 5.6, alpha=0.85)
+    canvas.outline(inside, segment_definition("infection").color_rgb, 2.6)
 
 
 def involvement_maps(result: SegmentationResult) -> tuple[MapPicture, ...]:

@@ -68,6 +68,8 @@ def definition_section(job: ExportJob) -> Section:
         (COLUMN_TITLES[key], in_words(conventions[key])) for key in _DEFINED if key in conventions
     ]
     doubt = "Mean uncertainty of the network over the lesion, or the models' disagreement where "
+    if "lesion_class" in conventions:
+        pairs.append(("Type of a lesion", in_words(conventions["lesion_class"])))
     pairs.append(("Doubt [%]", doubt + "that is larger."))
     return Section("Definitions", (Facts(tuple(pairs)),))
 

@@ -92,6 +92,7 @@ def _lesion_blocks(lesions: Sequence[Lesion]) -> list[Block]:
     columns = (
         TableColumn("Lesion", 0.8, True),
         TableColumn("Place", 1.6),
+        TableColumn("Type", 1.4),
         TableColumn("Volume [ml]", 1.0, True),
         TableColumn("Mean [HU]", 1.0, True),
         TableColumn("Doubt [%]", 1.0, True),
@@ -101,6 +102,7 @@ def _lesion_blocks(lesions: Sequence[Lesion]) -> list[Block]:
         (
             str(lesion.id),
             _place(lesion),
+            lesion.lesion_class,
             format_volume(lesion.volume_ml),
             f"{lesion.mean_hu:.0f}".replace("-", "\N{MINUS SIGN}"),
             f"{100.0 * doubt_of(lesion):.0f}",
