@@ -33,6 +33,8 @@ from .run_folder import RunFolder
 from .splits import Split, split_of
 
 _LOG = logging.getLogger("training")
+_CALIBRATED = ("infection", "relation")
+_CATALOGUE_TASKS = {"relation": "infection"}
 RESOURCES = Path(__file__).resolve().parents[1] / "CovidLesionSeg" / "Resources"
 
 
@@ -84,9 +86,10 @@ def export(
     description: dict[str, Any] = {
         "id": config.name,
         "version": version,
-        "task": config.task,
+        "task": _CATALOGUE_TASKS.get(config.task, config.task),
         **network,
-        "recipe": config.recipe.to_dict(),
+        # Lobes have a preprocessing of their own, see `training.data.lobes`.
+        "recipe": {} if config.task == "severity" else config.recipe.to_dict(),
         "dtype": "float16",
         "threshold": calibration.threshold,
         "temperature": calibration.temperature,
@@ -101,7 +104,7 @@ def export(
 def _calibrated(
     model: SegmentationModel, config: TrainingConfig, cases: Sequence[StoredCase]
 ) -> Calibration:
-    if config.task != "infection":
+    if config.task not in _CALIBRATED:
         return Calibration(1.0, 0.5, {})
     calibration = calibrate(collect(model, cases, config.recipe, torch.device("cpu")))
     _LOG.info("Calibration: %s", calibration)
@@ -149,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _validation_cases(config: TrainingConfig, data_dir: Path, cache_dir: Path) -> list[StoredCase]:
-    if config.task != "infection":
+    if config.task not in _CALIBRATED:
         return []
     split = split_of(config.data)
     return open_store(data_dir, config.data.sources, config.recipe, cache_dir, split.validation)

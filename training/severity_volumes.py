@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from CovidLesionSegLib.engine.severity import lobe_involvement_score
+from CovidLesionSegLib.engine.windowing import SliceRecipe, slice_stack
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.nets.losses.dram import COVID_INTERVALS
@@ -37,6 +38,7 @@ from .evaluate import patients_by_case
 from .export_weights import load_average
 from .lessons import open_severity
 from .metrics import Mask
+from .prediction import predict_stack
 from .run_folder import RunFolder, sha256_of
 from .severity import case_probability
 from .splits import split_of
@@ -46,9 +48,11 @@ from .volume_evaluation import summarise
 _LOG = logging.getLogger("training")
 _COMMAND = "python -m training.severity_volumes"
 _LEAST_INFECTED_ML = 1.0
+_COLUMNS = {"iou": "IoU", "dice": "Dice", "same_scores": "same scores"}
 _MEANS = {
     "dram": "refined map at 0.5, on dense tissue only",
     "density": "all dense tissue, without any network",
+    "final": "slice network trained on the pseudo labels, at 0.5 within the lobes",
 }
 
 
@@ -83,17 +87,32 @@ def dense_tissue(case: LobeCase, labels: NDArray[np.uint8]) -> Mask:
     return paste(case.candidates.astype(np.float32), case, labels) >= 0.5
 
 
+def final_mask(
+    model: nn.Module, recipe: SliceRecipe, volume: LabelledVolume, labels: NDArray[np.uint8]
+) -> Mask:
+    """Return what the final segmentation network finds in the lobes, at 0.5 and uncalibrated.
+
+    Choosing a threshold takes expert masks, which weak supervision does not have.
+    """
+    ct, device = volume.ct, torch.device("cpu")
+    stack = slice_stack(ct.hu, ct.spacing_mm_zyx, recipe)
+    indices = np.flatnonzero((labels > 0).any(axis=(1, 2)))
+    logits = predict_stack(model, stack, ct.spacing_mm_zyx[0], recipe, device, indices)
+    found = np.zeros(labels.shape, dtype=bool)
+    for index, plane in zip(indices, logits, strict=True):
+        resized = F.interpolate(
+            torch.from_numpy(plane)[None], size=labels.shape[1:], mode="bilinear"
+        )
+        found[index] = (resized[0, 0].numpy() > 0.0) & (labels[index] > 0)
+    return found
+
+
 def case_scores(
-    probability: NDArray[np.float32],
-    dense: Mask,
-    volume: LabelledVolume,
-    case: LobeCase,
-    labels: NDArray[np.uint8],
+    masks: Mapping[str, Mask], volume: LabelledVolume, case: LobeCase, labels: NDArray[np.uint8]
 ) -> dict[str, dict[str, float]]:
     """Return IoU, Dice and agreement of the severity scores, by what made the mask."""
-    truth = volume.infection == 1
-    diseased = int(truth.sum()) * volume.ct.voxel_volume_ml >= _LEAST_INFECTED_ML
-    masks = {"dram": (probability >= 0.5) & dense, "density": dense}
+    truth, voxel_ml = volume.infection == 1, volume.ct.voxel_volume_ml
+    diseased = int(truth.sum()) * voxel_ml >= _LEAST_INFECTED_ML
     result = {}
     for name, mask in masks.items():
         both, either = int((mask & truth).sum()), int((mask | truth).sum())
@@ -105,32 +124,49 @@ def case_scores(
         result[name] = {
             "iou": iou,
             "dice": 2.0 * iou / (1.0 + iou),
-            "infected_ml": int(mask.sum()) * volume.ct.voxel_volume_ml,
-            "expert_ml": int(truth.sum()) * volume.ct.voxel_volume_ml,
+            "infected_ml": int(mask.sum()) * voxel_ml,
+            "expert_ml": int(truth.sum()) * voxel_ml,
             "same_scores": float(np.mean(np.equal(found, case.scores))),
             "score_error": float(np.mean(np.abs(np.subtract(found, case.scores)))),
         }
     return result
 
 
-def evaluate(run: RunFolder, data_dir: Path, cache_dir: Path) -> dict[str, Any]:
-    """Score the averaged network of a run on its validation cases."""
+def evaluate(
+    run: RunFolder, data_dir: Path, cache_dir: Path, final: RunFolder | None = None
+) -> dict[str, Any]:
+    """Score the averaged network of a run on its validation cases.
+
+    Args:
+        run: A run of the task ``"severity"``.
+        data_dir: Folder with the volume sets.
+        cache_dir: Folder of the prepared lobes.
+        final: A run on the pseudo labels of ``run``, on the same split.
+    """
     config = load_config(run.config)
     model, step = load_average(run, config)
+    runs = {run.path.name: sha256_of(run.checkpoint)}
+    if final is not None:
+        final_config = load_config(final.config)
+        final_model, _ = load_average(final, final_config)
+        runs[final.path.name] = sha256_of(final.checkpoint)
     keys = split_of(config.data).validation
     files = wanted_volumes(data_dir, config.data.sources, keys)
     cases = {}
     for entry, case in zip(files, open_severity(config, data_dir, cache_dir, keys), strict=True):
         probability, volume, labels = _mapped(model, entry, case, cache_dir)
         dense = dense_tissue(case, labels)
-        cases[entry.key] = case_scores(probability, dense, volume, case, labels)
+        masks = {"dram": (probability >= 0.5) & dense, "density": dense}
+        if final is not None:
+            masks["final"] = final_mask(final_model, final_config.recipe, volume, labels)
+        cases[entry.key] = case_scores(masks, volume, case, labels)
         _LOG.info("%s: %s", entry.key, {k: round(v["iou"], 3) for k, v in cases[entry.key].items()})
     return {
         "command": f"{_COMMAND} evaluate",
         "config": config.name,
         "split": config.data.split,
         "steps": step,
-        "checkpoint_sha256": sha256_of(run.checkpoint),
+        "checkpoints_sha256": runs,
         "cases": _without_nan(cases),
         "summary": summarise(cases, patients_by_case()),
     }
@@ -220,30 +256,23 @@ def _link(files: VolumeFiles, out: Path, with_infection: bool) -> None:
 
 def report_table(reports: Sequence[dict[str, Any]]) -> str:
     """Return the Markdown of some reports: every held-out case once, and the means."""
+    cases = {key: scores for report in reports for key, scores in report["cases"].items()}
+    names = [name for name in _MEANS if all(name in scores for scores in cases.values())]
     rows = [
-        [key, report["split"], *_cells(scores)]
+        [key, report["split"], *_cells(scores, names)]
         for report in reports
         for key, scores in report["cases"].items()
     ]
-    cases = {key: scores for report in reports for key, scores in report["cases"].items()}
-    numbers = {
-        key: {
-            name: {k: math.nan if v is None else v for k, v in figures.items()}
-            for name, figures in scores.items()
-        }
-        for key, scores in cases.items()
-    }
-    summary = summarise(numbers, patients_by_case())
+    summary = summarise(_with_nan(cases), patients_by_case())
     means = [
         f"{summary[name][score]['mean']:.3f} "
         f"({summary[name][score]['low']:.3f} to {summary[name][score]['high']:.3f})"
-        for name in _MEANS
-        for score in ("iou", "dice", "same_scores")
+        for name in names
+        for score in _COLUMNS
     ]
     rows.append(["**mean (95% over patients)**", "", *means])
-    header = ["case", "split"]
-    header += [f"{name} {what}" for name in _MEANS for what in ("IoU", "Dice", "same scores")]
-    words = "; ".join(f"*{name}*: {what}" for name, what in _MEANS.items())
+    header = ["case", "split", *(f"{name} {what}" for name in names for what in _COLUMNS.values())]
+    words = "; ".join(f"*{name}*: {_MEANS[name]}" for name in names)
     steps = ", ".join(f"{report['split']} {report['steps']}" for report in reports)
     return (
         "# dRAM from severity scores\n\nHeld-out cases; no expert mask was trained on. "
@@ -252,9 +281,19 @@ def report_table(reports: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _cells(scores: dict[str, dict[str, float | None]]) -> list[str]:
-    values = [scores[name][what] for name in _MEANS for what in ("iou", "dice", "same_scores")]
+def _cells(scores: dict[str, dict[str, float | None]], names: Sequence[str]) -> list[str]:
+    values = [scores[name][what] for name in names for what in _COLUMNS]
     return ["-" if value is None else f"{value:.3f}" for value in values]
+
+
+def _with_nan(cases: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        key: {
+            name: {k: math.nan if v is None else v for k, v in figures.items()}
+            for name, figures in scores.items()
+        }
+        for key, scores in cases.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -263,6 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tasks = parser.add_subparsers(dest="task", required=True)
     measure = tasks.add_parser("evaluate", help="score runs on their validation cases")
     measure.add_argument("runs", type=Path, nargs="+", help="run folders, one per split")
+    measure.add_argument("--final", type=Path, nargs="*", help="their final networks' runs")
     measure.add_argument("--json", type=Path, required=True, help="report; a table lies beside it")
     pseudo = tasks.add_parser("pseudo", help="write data for the final segmentation network")
     pseudo.add_argument("run", type=Path, help="run folder")
@@ -276,7 +316,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.task == "pseudo":
             write_pseudo_labels(RunFolder(options.run), options.data, options.cache, options.out)
             return 0
-        reports = [evaluate(RunFolder(run), options.data, options.cache) for run in options.runs]
+        finals = options.final or [None] * len(options.runs)
+        reports = [
+            evaluate(RunFolder(run), options.data, options.cache, final and RunFolder(final))
+            for run, final in zip(options.runs, finals, strict=True)
+        ]
     except CovidLesionSegError as error:
         _LOG.error("%s %s", error.message, error.hint)
         return error.exit_code

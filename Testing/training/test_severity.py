@@ -21,6 +21,7 @@ from training.config import SeverityConfig, TrainingConfig
 from training.data import lobes
 from training.data.lobes import LobeCase, candidate_voxels, open_lobes, otsu_threshold
 from training.data.volumes import find_volumes
+from training.export_weights import export
 from training.loop import Trainer
 from training.run_folder import RunFolder
 from training.severity import LobeSampler, SeverityLesson
@@ -91,6 +92,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert tables[0] == tables[1]
 
 
+def test_an_exported_map_is_no_slice_model(lobe_cases: list[LobeCase], tmp_path: Path) -> None:
+    _trainer(severity_config(steps=1), lobe_cases, tmp_path / "run").run()
+    entry, _ = export(RunFolder(tmp_path / "run"), [], "1")
+    assert (entry.task, entry.family, dict(entry.recipe)) == ("severity", "dram", {})
+
+
 @pytest.mark.parametrize("ours", [False, True])
 def test_scores_alone_train_the_network(lobe_cases: list[LobeCase], ours: bool) -> None:
     torch.manual_seed(0)
@@ -106,7 +113,7 @@ def test_scores_alone_train_the_network(lobe_cases: list[LobeCase], ours: bool) 
         Fabric(accelerator="cpu").backward(loss)
         optimiser.step()
         losses.append(loss.item())
-    assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[1:4])
+    assert np.mean(losses[-4:]) < 0.85 * np.mean(losses[1:4])
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.result import Lobe
+from CovidLesionSegLib.engine.windowing import SliceRecipe
+from CovidLesionSegLib.nets.outputs import ModelOutput
 from Testing.support.tiny_volumes import SHAPE_ZYX
 from Testing.training.test_severity import severity_config
 from training.data import lobes
@@ -18,7 +21,8 @@ from training.data.lobes import LobeCase, open_lobes
 from training.data.store import wanted_volumes
 from training.data.volumes import find_volumes, load_volume
 from training.run_folder import RunFolder
-from training.severity_volumes import dense_tissue, main, paste, within_score
+from training.severity_volumes import dense_tissue, final_mask, main, paste, within_score
+from training.tasks import dice
 from training.train import train
 
 _SPLITS = {
@@ -74,6 +78,24 @@ def test_pseudo_labels_keep_to_the_score(score: int, expected: int) -> None:
     assert chosen.sum() == expected
     assert not chosen[~dense].any()
     assert expected == 0 or chosen[-expected:].all()
+
+
+def test_the_final_network_is_cut_at_one_half_within_the_lobes(
+    tiny_data: Path, halves: NDArray[np.uint8], recipe: SliceRecipe
+) -> None:
+    volume = load_volume(find_volumes(tiny_data / "tiny")[0])
+
+    class Brightness(torch.nn.Module):
+        """Says lesion where the middle slice is above -500 HU."""
+
+        def forward(self, images: torch.Tensor) -> ModelOutput:
+            level = images[:, 1:2] * 0.226 + 0.449
+            return ModelOutput(level - 0.5, None, {})
+
+    found = final_mask(Brightness(), recipe, volume, halves)
+    expected = (volume.ct.hu > -500) & (halves > 0)
+    assert dice(found, expected) > 0.95
+    assert not found[halves == 0].any()
 
 
 def test_a_run_is_scored_and_teaches_the_final_network(

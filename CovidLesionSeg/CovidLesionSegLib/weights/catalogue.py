@@ -18,8 +18,9 @@ from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.nets.config import SCALES, ModelConfig, OptionValue
 
 SCHEMA = 1
-TASKS = ("infection", "lungs", "lesion-classes", "pretraining")
-"""What a model is for; ``pretraining`` marks a start for training that can't segment."""
+TASKS = ("infection", "lungs", "lesion-classes", "severity", "pretraining")
+"""What a model is for; ``severity`` takes lobes instead of slices, and ``pretraining`` marks a
+start for training that can't segment."""
 DTYPES = ("float16", "float32")
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
