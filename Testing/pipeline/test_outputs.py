@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from CovidLesionSegLib.commands import outputs
 from CovidLesionSegLib.commands.outputs import require_writable, staging_folder
-from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.mrml import scene_file
+from Testing.support.results import make_result
 
 
 def test_files_arrive_together(tmp_path: Path) -> None:
@@ -49,3 +54,42 @@ def test_the_trial_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         require_writable(tmp_path / "file" / "out")
     assert caught.value.code == "output-not-writable"
+
+
+def test_an_interrupt_ends_the_writer_of_the_scene_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def slow_scene(_path: Path, _result: SegmentationResult, stop: threading.Event) -> None:
+        told.append(stop.wait(30))
+        raise CovidLesionSegError("scene-not-written", "It was stopped.")
+
+    def interrupted(_path: Path, _result: SegmentationResult) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scene_file, "write_scene", slow_scene)
+    monkeypatch.setattr(outputs, "_WRITERS", {"table": ("lobes.csv", interrupted)})
+    with pytest.raises(KeyboardInterrupt):
+        outputs.write_outputs(make_result(), tmp_path / "out")
+    assert told == [True]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("code", ["mrml-extra-missing", "scene-not-written", "output-not-written"])
+def test_only_a_scene_that_may_be_missing_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    def failing_scene(_path: Path, _result: SegmentationResult, stop: threading.Event) -> None:
+        assert not stop.is_set()
+        raise CovidLesionSegError(code, "No scene.")
+
+    monkeypatch.setattr(scene_file, "write_scene", failing_scene)
+    monkeypatch.setattr(outputs, "_WRITERS", {})
+    if code == "output-not-written":
+        with pytest.raises(CovidLesionSegError, match="No scene"):
+            outputs.write_outputs(make_result(), tmp_path)
+        return
+    result, paths = outputs.write_outputs(make_result(), tmp_path)
+    assert set(paths) == {"result"}
+    assert any("No scene" in warning for warning in result.warnings)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,12 +32,6 @@ def _write_agreement(path: Path, result: SegmentationResult) -> None:
         write_map(path, result.prediction.agreement, result.ct)
 
 
-def _write_scene(path: Path, result: SegmentationResult) -> None:
-    from CovidLesionSegLib.mrml.scene_file import write_scene
-
-    write_scene(path, result)
-
-
 _WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]] = {
     "segmentation": ("segmentation.seg.nrrd", write_segmentation),
     "probability": (
@@ -51,12 +47,12 @@ _WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]]
         ),
     ),
     "overview": ("overview.png", write_overview),
-    "scene": ("scene.mrb", _write_scene),
 }
 """File name and writer by kind, in the order of writing."""
 
-_OPTIONAL = {"scene": ("mrml-extra-missing", "scene-not-written")}
-"""Kinds that may be left out, with the error codes that permit it."""
+_SCENE_FILE = "scene.mrb"
+_SCENE_MAY_FAIL = ("mrml-extra-missing", "scene-not-written")
+"""Codes of the errors with which the scene is left out and the run goes on."""
 
 
 def staging_folder(folder: Path) -> AbstractContextManager[Path]:
@@ -76,7 +72,7 @@ def _publish(staging: Path, folder: Path) -> None:
     `result.json` goes first and comes last: where it stands, everything it names is of the
     same run. What the new run did not write is not left behind from the old one.
     """
-    ours = [RESULT_FILE, *(name for name, _ in _WRITERS.values())]
+    ours = [RESULT_FILE, *(name for name, _ in _WRITERS.values()), _SCENE_FILE]
     for name in ours:
         if name == RESULT_FILE or not (staging / name).exists():
             (folder / name).unlink(missing_ok=True)
@@ -116,17 +112,50 @@ def write_outputs(
     reporter = reporter or Reporter()
     names: dict[str, str] = {}
     with staging_folder(folder) as staging, reporter.stage("write"):
-        for done, (kind, (name, write)) in enumerate(_WRITERS.items()):
-            reporter.advance(done, len(_WRITERS) + 1)
-            try:
+        # The scene is written by a process of its own, so the other files need not wait.
+        with _background_scene(staging / _SCENE_FILE, result) as scene_problem:
+            for done, (kind, (name, write)) in enumerate(_WRITERS.items()):
+                reporter.advance(done, len(_WRITERS) + 2)
                 write(staging / name, result)
-            except CovidLesionSegError as error:
-                if error.code not in _OPTIONAL.get(kind, ()):
-                    raise
-                result = replace(result, warnings=(*result.warnings, str(error)))
-                continue
-            if (staging / name).exists():
-                names[kind] = name
+                if (staging / name).exists():
+                    names[kind] = name
+            reporter.advance(len(_WRITERS), len(_WRITERS) + 2)
+            problem = scene_problem()
+        if problem is None:
+            names["scene"] = _SCENE_FILE
+        else:
+            result = replace(result, warnings=(*result.warnings, str(problem)))
         names["result"] = RESULT_FILE
         (staging / RESULT_FILE).write_text(result_to_json(result, names), encoding="utf-8")
     return result, {kind: folder / name for kind, name in names.items()}
+
+
+@contextmanager
+def _background_scene(
+    path: Path, result: SegmentationResult
+) -> Iterator[Callable[[], CovidLesionSegError | None]]:
+    """Write the scene while the block runs; the block's end, good or bad, is its end as well.
+
+    Yields:
+        Waits for the scene and returns why there is none, None if it is there. Raises what
+        is no reason to go on without a scene.
+    """
+    from CovidLesionSegLib.mrml.scene_file import write_scene
+
+    stop = threading.Event()
+
+    def wait() -> CovidLesionSegError | None:
+        try:
+            writing.result()
+        except CovidLesionSegError as error:
+            if error.code not in _SCENE_MAY_FAIL:
+                raise
+            return error
+        return None
+
+    with ThreadPoolExecutor(1, "scene") as background:
+        writing = background.submit(write_scene, path, result, stop=stop)
+        try:
+            yield wait
+        finally:
+            stop.set()

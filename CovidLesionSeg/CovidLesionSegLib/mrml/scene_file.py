@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,7 @@ from CovidLesionSegLib.errors import CovidLesionSegError
 _LOG = logging.getLogger(__name__)
 _CHILD = "CovidLesionSegLib.mrml.scene_child"
 _TIMEOUT_S = 600.0
+_POLL_S = 0.1
 
 
 def scene_support() -> bool:
@@ -35,7 +37,10 @@ def scene_support() -> bool:
 
 
 def write_scene(
-    path: str | os.PathLike[str], result: SegmentationResult, timeout_s: float = _TIMEOUT_S
+    path: str | os.PathLike[str],
+    result: SegmentationResult,
+    timeout_s: float = _TIMEOUT_S,
+    stop: threading.Event | None = None,
 ) -> None:
     """Write CT, segmentation, maps, table and views as one file that 3D Slicer opens.
 
@@ -43,6 +48,7 @@ def write_scene(
         path: File to write, ending in ``.mrb``.
         result: The result.
         timeout_s: After this many seconds the writer counts as stuck.
+        stop: Ends the writer when it is set from another thread.
 
     Raises:
         CovidLesionSegError: ``mrml-extra-missing`` without slicer-core,
@@ -64,7 +70,7 @@ def write_scene(
         tempfile.TemporaryFile() as messages,
     ):
         scene = Path(folder) / name
-        code = _run_child(scene, result, messages, timeout_s)
+        code = _run_child(scene, result, messages, timeout_s, stop or threading.Event())
         messages.seek(0)
         text = messages.read().decode(errors="replace").strip()
         if text:
@@ -89,7 +95,11 @@ def _is_complete(path: Path) -> bool:
 
 
 def _run_child(
-    path: Path, result: SegmentationResult, messages: IO[bytes], timeout_s: float
+    path: Path,
+    result: SegmentationResult,
+    messages: IO[bytes],
+    timeout_s: float,
+    stop: threading.Event,
 ) -> int:
     """Write the scene in a child process; returns its exit code, not zero when killed."""
     package_folder = str(Path(__file__).resolve().parents[2])
@@ -101,8 +111,11 @@ def _run_child(
         stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": search_path},
     ) as child:
-        # A timer and not a time-out of wait: a stuck child may block the sending already.
-        watchdog = threading.Timer(timeout_s, child.kill)
+        # Not a time-out of wait: a stuck child may block the sending already.
+        ended = threading.Event()
+        watchdog = threading.Thread(
+            target=_kill_in_time, args=(child, timeout_s, stop, ended), daemon=True
+        )
         watchdog.start()
         try:
             _send(child, result)
@@ -111,7 +124,18 @@ def _run_child(
             child.kill()
             raise
         finally:
-            watchdog.cancel()
+            ended.set()
+
+
+def _kill_in_time(
+    child: subprocess.Popen[bytes], timeout_s: float, stop: threading.Event, ended: threading.Event
+) -> None:
+    """Kill a child that takes too long, or that nobody wants any more."""
+    deadline = time.monotonic() + timeout_s
+    while not ended.wait(_POLL_S):
+        if stop.is_set() or time.monotonic() > deadline:
+            child.kill()
+            return
 
 
 def _send(child: subprocess.Popen[bytes], result: SegmentationResult) -> None:
