@@ -25,6 +25,7 @@ from pathlib import Path
 import psutil
 
 from CovidLesionSegLib.engine.phantom import make_phantom
+from CovidLesionSegLib.engine.volume import CtVolume
 from Testing.support.cohort import PHANTOM, Cohort, small_chest, write_cohort
 
 _WORKER_NAMES = ("spawn_main", "ray::CaseRunner")
@@ -119,6 +120,7 @@ def wait_for_progress(
 
 def run(
     folder: Path,
+    chest: CtVolume,
     *,
     cases: int,
     kills: int,
@@ -130,6 +132,7 @@ def run(
 
     Args:
         folder: Where to; new.
+        chest: What every CT of the cohort is made from.
         cases: Number of cases, seven faults among them.
         kills: How often the whole batch is killed.
         worker_kills: How often a worker is killed under the last run.
@@ -137,7 +140,7 @@ def run(
         seed: Seed of the moments; the machine's own timing adds to them.
     """
     rng = random.Random(seed)
-    cohort = write_cohort(folder / "in", small_chest(make_phantom(PHANTOM)), cases, seed)
+    cohort = write_cohort(folder / "in", chest, cases, seed)
     out = folder / "out"
     report = Report(engine, cases)
     started = time.monotonic()
@@ -191,6 +194,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = run(
             Path(folder),
+            small_chest(make_phantom(PHANTOM)),
             cases=args.cases,
             kills=args.kills,
             worker_kills=args.worker_kills,
