@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from CovidLesionSegLib.engine import inference
+from CovidLesionSegLib.engine.devices import half_precision
 from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.slice_batches import run_batches
@@ -195,3 +197,44 @@ def test_the_lung_network_fills_the_slices_between_those_it_saw() -> None:
     # The network's grid is padded to a multiple of 32, so "half" is half of that.
     assert (labels[:, :, :30] == 1).all()
     assert (labels[:, :, -5:] == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("device", "has_bfloat16", "dtype"),
+    [
+        ("cpu", False, None),
+        ("mps", False, None),
+        ("cuda:1", True, torch.bfloat16),
+        ("cuda:0", False, torch.float16),
+    ],
+)
+def test_half_precision_is_for_devices_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, has_bfloat16: bool, dtype: torch.dtype | None
+) -> None:
+    asked: list[tuple[str, torch.dtype]] = []
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bfloat16)
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: asked.append((kind, dtype)))
+    half_precision(device)
+    assert asked == ([] if dtype is None else [("cuda", dtype)])
+
+
+def test_sixteen_bits_change_the_maps_by_less_than_a_reader_could_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ct = make_ct((5, 61, 75))
+    lungs = np.ones(ct.shape_zyx, np.uint8)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 1, 1))
+
+    class Small(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> ModelOutput:
+            return ModelOutput(network(x), None, {})
+
+    model = make_model(Small())
+    full = predict_infection(ct, lungs, model, Reporter()).infection
+    monkeypatch.setattr(
+        inference, "half_precision", lambda _device: torch.autocast("cpu", dtype=torch.bfloat16)
+    )
+    half = predict_infection(ct, lungs, model, Reporter()).infection
+    assert not np.array_equal(full, half)
+    assert half == pytest.approx(full, abs=0.01)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from CovidLesionSegLib.errors import InputError
 
@@ -53,6 +55,21 @@ def resolve_device(name: str) -> str:
             "Use auto or cpu.",
         )
     return f"cuda:{number}"
+
+
+def half_precision(device: str) -> AbstractContextManager[Any]:
+    """Return a context in which networks compute in 16 bits, where the device is made for it.
+
+    That is a CUDA device: in bfloat16 where it has that, which like float32 can't overflow,
+    else in float16. A CPU without matrix units would only be slower, so there and on MPS
+    nothing changes.
+    """
+    if not device.startswith("cuda"):
+        return nullcontext()
+    import torch
+
+    dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.autocast("cuda", dtype=dtype)
 
 
 def use_all_cores() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blending import Blend
+from .devices import half_precision
 from .progress import Reporter
 from .resampling import BilinearMap, Window, bilinear_taps, bounding_window, grid_window
 from .result import Prediction
@@ -104,13 +105,12 @@ class _LesionView:
         """Join the answers of the networks for some of the slices, on the CT's grid."""
         batch = self.view.batch(np.arange(self.first + part.start, self.first + part.stop))
         for model in self.models:
-            output = model.module(batch)
-            infection = (output.infection[:, 0] / model.temperature).sigmoid()
-            boundary = None if output.boundary is None else output.boundary[:, 0].sigmoid()
-            blend.add(
-                self.to_ct(infection.float()),
-                None if boundary is None else self.to_ct(boundary.float()),
-            )
+            with half_precision(model.device):
+                output = model.module(batch)
+            infection = (output.infection[:, 0].float() / model.temperature).sigmoid()
+            edge = output.boundary
+            boundary = None if edge is None else self.to_ct(edge[:, 0].float().sigmoid())
+            blend.add(self.to_ct(infection), boundary)
 
 
 def predict_infection(
@@ -187,7 +187,9 @@ def predict_lungs(ct: CtVolume, model: SliceModel, reporter: Reporter) -> NDArra
     maps = np.empty((len(indices), 2, *grid_yx), dtype=np.float16)
 
     def compute(part: slice) -> None:
-        logits: Tensor = model.module(view.batch(indices[part])).infection / model.temperature
+        with half_precision(model.device):
+            output = model.module(view.batch(indices[part]))
+        logits: Tensor = output.infection.float() / model.temperature
         sides = logits.softmax(dim=1)[:, 1:, : grid_yx[0], : grid_yx[1]]
         maps[part] = sides.half().cpu().numpy()
 
