@@ -89,20 +89,22 @@ def _lesion_blocks(lesions: Sequence[Lesion]) -> list[Block]:
     if not lesions:
         return []
     largest = sorted(lesions, key=lambda lesion: (-lesion.volume_ml, lesion.id))[:_MOST_LESIONS]
+    # Results of earlier versions know no type.
+    with_type = any(lesion.lesion_class for lesion in lesions)
     columns = (
-        TableColumn("Lesion", 0.8, True),
+        TableColumn("Lesion", 0.8, is_number=True),
         TableColumn("Place", 1.6),
-        TableColumn("Type", 1.4),
-        TableColumn("Volume [ml]", 1.0, True),
-        TableColumn("Mean [HU]", 1.0, True),
-        TableColumn("Doubt [%]", 1.0, True),
+        *((TableColumn("Type", 1.4),) if with_type else ()),
+        TableColumn("Volume [ml]", 1.0, is_number=True),
+        TableColumn("Mean [HU]", 1.0, is_number=True),
+        TableColumn("Doubt [%]", 1.0, is_number=True),
         TableColumn("State", 1.4),
     )
     rows = tuple(
         (
             str(lesion.id),
             _place(lesion),
-            lesion.lesion_class,
+            *((lesion.lesion_class,) if with_type else ()),
             format_volume(lesion.volume_ml),
             f"{lesion.mean_hu:.0f}".replace("-", "\N{MINUS SIGN}"),
             f"{100.0 * doubt_of(lesion):.0f}",
