@@ -132,6 +132,14 @@ def test_attention_keeps_a_constant_map_constant() -> None:
     assert refined.std() < 1e-6
 
 
+def test_fresh_attention_averages_neighbours() -> None:
+    attention = NeighbourAttention(4)
+    logits = torch.full((1, 1, 4, 4, 4), 2.5)
+    with torch.no_grad():
+        refined = attention(logits, torch.randn(1, 4, 4, 4, 4))
+    torch.testing.assert_close(refined, logits)
+
+
 def test_affinities_do_not_train_the_encoder_but_the_logits_do() -> None:
     refinement = AttentionRefinement(fine=4, middle=6, grid=4)
     volume, fine, middle, logits = (

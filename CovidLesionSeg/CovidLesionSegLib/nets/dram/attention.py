@@ -54,6 +54,11 @@ class NeighbourAttention(nn.Module):
         self.key = nn.Linear(features, width)
         self.value = nn.Linear(1, width)
         self.output = nn.Linear(width, 1)
+        # Ours: start as the plain mean of the neighbours. From random values the few weights
+        # here would need hundreds of steps before the refined map has the sign of the dense one.
+        for layer in (self.value, self.output):
+            nn.init.constant_(layer.weight, layer.in_features**-1.0)
+            nn.init.zeros_(layer.bias)
 
     def weights(self, features: Tensor) -> Tensor:
         """Return the attention weights ``(B, 18, D, H, W)``; they sum to one per voxel.
