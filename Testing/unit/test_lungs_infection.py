@@ -30,18 +30,24 @@ Mask = NDArray[np.bool_]
 
 @pytest.fixture(scope="module", params=[(5.0, 3.0, 3.0), (4.0, 1.0, 1.0)], ids=["1", "blocks"])
 def chest(request: pytest.FixtureRequest) -> PlainChest:
-    """A chest whose right lung is as dense as muscle at the back."""
+    """A chest whose right lung is as dense as muscle in the last 30 mm at the back."""
     made = plain_chest(request.param, scale=0.6 if request.param[1] == 1.0 else 1.0)
     hu = made.ct.hu.copy()
-    hu[_dense(made)] = 40
+    hu[_layer(made, 30.0)] = 40
     return replace(made, ct=CtVolume.from_array(hu, made.ct.affine_lps))
 
 
-def _dense(chest: PlainChest) -> Mask:
-    """Eight millimetres at the back of the right lung, in the middle of its height."""
-    below = np.roll(chest.lungs, -round(8.0 / chest.ct.spacing_mm_zyx[1]), axis=1) == Lung.RIGHT
+def _layer(chest: PlainChest, depth_mm: float) -> Mask:
+    """The back of the right lung, in the middle of its height."""
+    rows = round(depth_mm / chest.ct.spacing_mm_zyx[1])
+    below = np.roll(chest.lungs, -rows, axis=1) == Lung.RIGHT
     near = (np.abs(chest.z - 130) < 50) & (chest.y > 140)
     return (chest.lungs == Lung.RIGHT) & ~below & near
+
+
+def _dense(chest: PlainChest) -> Mask:
+    """The last 8 mm, which the lung mask lacks."""
+    return _layer(chest, 8.0)
 
 
 def _without_dense(chest: PlainChest) -> NDArray[np.uint8]:
@@ -72,6 +78,13 @@ def test_doubt_alone_is_not_enough(chest: PlainChest) -> None:
     side = dense & (np.abs(chest.x - 118) > 45)
     assert (grown[sure] > 0).mean() > 0.95
     assert not grown[side].any()
+
+
+def test_beside_ground_glass_air_shows_where_the_lung_ends(chest: PlainChest) -> None:
+    lungs, dense = _without_dense(chest), _dense(chest)
+    hu = np.where(lungs > 0, np.minimum(chest.ct.hu, -600), chest.ct.hu).astype(np.int16)
+    ct = CtVolume.from_array(hu, chest.ct.affine_lps)
+    assert take_in_infection(ct, lungs, _probability(dense, 0.8), THRESHOLD) is lungs
 
 
 def test_what_does_not_touch_the_lung_is_not_lung(chest: PlainChest) -> None:

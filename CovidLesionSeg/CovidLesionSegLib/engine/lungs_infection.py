@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .inference import predict_infection
 from .lobe_segments import fill_complete_sides
 from .lungs_grid import BlockGrid, WorkingGrid
-from .masks import Mask, SpacingZyx, bounding_box, close, components, dilate, distance_mm
+from .masks import Mask, SpacingZyx, bounding_box, close, components, dilate, distance_mm, erode
 from .progress import Reporter
 from .result import Anatomy, Lung, Prediction
 from .slice_model import InfectionModel
@@ -28,6 +28,8 @@ _SUSPECT_SHARE = 1 / 3
 _CORE_MM = 8.0
 _CLOSING_MM = 8.0
 _TISSUE_HU = (-500, 200)
+_SOLID_HU = -300
+_SOLID_MM = 2.8
 _OTHER_SLICES_MM = 1e3
 
 
@@ -79,8 +81,9 @@ def take_in_infection(
     """Widen the lungs by tissue beside them that looks infected.
 
     Tissue belongs to the lung if its probability exceeds a third of the model's threshold
-    within 8 mm of a voxel that exceeds the threshold itself, and if it touches the lung;
-    notches of up to 16 mm that it leaves are closed.
+    within 8 mm of a voxel that exceeds the threshold itself, and if it touches the lung beside
+    consolidation in it; notches of up to 16 mm that it leaves are closed. Elsewhere, beside
+    ground glass too, air shows where the lung ends.
 
     Args:
         ct: The CT.
@@ -103,7 +106,9 @@ def take_in_infection(
     hu = WorkingGrid.of(ct.hu[full], ct.spacing_mm_zyx).hu
     tissue = (hu > _TISSUE_HU[0]) & (hu < _TISSUE_HU[1]) & (labels == 0)
     core = infected[box] > threshold
-    added = _added(labels > 0, suspect[box], core, tissue, grid.spacing_mm_zyx)
+    solid = _solid(hu, labels > 0, grid.spacing_mm_zyx)
+    found = suspect[box] & tissue & dilate(solid, _CORE_MM, grid.spacing_mm_zyx)
+    added = _added(labels > 0, found, core, tissue, grid.spacing_mm_zyx)
     if not added.any():
         return lungs
     result = lungs.copy()
@@ -118,12 +123,19 @@ def take_in_infection(
     return result
 
 
-def _added(lung: Mask, suspect: Mask, core: Mask, tissue: Mask, spacing: SpacingZyx) -> Mask:
-    """Return the tissue to add on the working grid."""
-    found = suspect & tissue
+def _solid(hu: NDArray[np.int16], lung: Mask, spacing: SpacingZyx) -> Mask:
+    """Return consolidation in the lung, without what is as thin as vessels and borders are."""
+    dense = lung & (hu > _SOLID_HU)
+    radius = max(_SOLID_MM, 1.01 * max(spacing[1:]))
+    flat = _in_plane(spacing)
+    return dilate(erode(dense, radius, flat), radius + 0.1, flat) & dense
+
+
+def _added(lung: Mask, found: Mask, core: Mask, tissue: Mask, spacing: SpacingZyx) -> Mask:
+    """Return the tissue to add on the working grid, given what of it looks infected."""
     if not found.any():
         return found
-    found &= dilate(core, _CORE_MM, spacing)
+    found = found & dilate(core, _CORE_MM, spacing)
     labels, count = components(found)
     beside = dilate(lung, 1.01 * max(spacing[1:]), spacing)
     touching = np.bincount(labels[beside & found], minlength=count + 1) > 0
