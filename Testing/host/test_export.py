@@ -76,6 +76,21 @@ def test_a_second_export_overwrites_nothing(host: Host, folder: Path) -> None:
     assert len(list(folder.iterdir())) == 2
 
 
+def test_an_edit_of_the_last_moment_is_exported_and_shown(
+    host: Host, result: Any, folder: Path
+) -> None:
+    from CovidLesionSegLib.mrml.segment_voxels import setMaskOfSegment
+
+    session = host.panel.review.session
+    mask = session.book.infection.copy()
+    mask[5:9, 20:26, 20:28] = 1
+    setMaskOfSegment(result, "infection", mask, session.context.ct)
+    choose(host, "csv")
+    host.ui.exportButton.click()
+    assert "edited" in host.ui.summaryLabel.text
+    assert "edited" in (exported(folder) / f"{DEFAULT_STEM}.lobes.csv").read_text()
+
+
 @pytest.mark.usefixtures("result", "folder")
 def test_formats_are_remembered(host: Host) -> None:
     from CovidLesionSegLib.app.memory import recall

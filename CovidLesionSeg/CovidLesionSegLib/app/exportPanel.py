@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from slicer.i18n import tr as _
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.formats import ExportFormat
 from CovidLesionSegLib.export.job import ExportJob
-from CovidLesionSegLib.export.publish import export_files
+from CovidLesionSegLib.export.publish import DEFAULT_STEM, export_files
 from CovidLesionSegLib.mrml.review_session import ReviewSession
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
 from CovidLesionSegLib.mrml.session_export import exportJob, saveTrainingCase
@@ -35,10 +34,11 @@ class ExportPanel:
     Args:
         ui: The panel's widgets.
         dialogs: Asks for folders.
+        follow: Makes review and numbers follow the last edit.
     """
 
-    def __init__(self, ui: Any, dialogs: Dialogs) -> None:
-        self._ui, self._dialogs = ui, dialogs
+    def __init__(self, ui: Any, dialogs: Dialogs, follow: Callable[[], None]) -> None:
+        self._ui, self._dialogs, self._follow = ui, dialogs, follow
         self._session: ReviewSession | None = None
         self._formats: Mapping[str, ExportFormat] = {}
         self._boxes: dict[str, Any] = {}
@@ -71,6 +71,7 @@ class ExportPanel:
         session = self._session
         if session is None:
             raise CovidLesionSegError("no-result", _("There is no result to save."))
+        self._follow()
         identified = bool(self._ui.identifiedCheckBox.checked)
         return exportJob(session, sourceFiles(nodeOfRun(session.node, "ct")), identified)
 
@@ -105,7 +106,7 @@ class ExportPanel:
             job = self._job()
             if self._session is not None:
                 self._session.settle()
-            target = newFolder(folder, job.result.ct.provenance.name)
+            target = newFolder(folder)
             count = sum(map(len, export_files(job, self._chosen(), target).values()))
             return _("{count} files in {folder}").format(count=count, folder=target)
 
@@ -115,6 +116,7 @@ class ExportPanel:
         def write(folder: Path) -> str:
             if self._session is None:
                 raise CovidLesionSegError("no-result", _("There is no result to save."))
+            self._follow()
             key = saveTrainingCase(self._session, folder)
             return _("Saved {name} in {folder}").format(name=key, folder=folder)
 
@@ -125,6 +127,8 @@ class ExportPanel:
         if not folder:
             return
         remember(memory, folder)
+        # Seconds, for some formats of a large CT; the wait cursor lets this be painted.
+        self._ui.exportLabel.setText(_("Writing..."))
         with slicer.util.WaitCursor():
             try:
                 text = write(Path(folder))
@@ -133,15 +137,12 @@ class ExportPanel:
         self._ui.exportLabel.setText(text)
 
 
-def newFolder(parent: Path, name: str) -> Path:
+def newFolder(parent: Path) -> Path:
     """Return a folder that does not exist yet: every export has one of its own.
 
-    Args:
-        parent: Where to.
-        name: Of the CT, as its provenance has it; no patient's name.
+    Its name says nothing about the CT, whose node may be named after the patient.
     """
-    stem = re.sub(r"[^\w-]+", "-", name).strip("-").lower() or "ct"
-    first = parent / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    first = parent / f"{DEFAULT_STEM}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder, number = first, 2
     while folder.exists():
         folder, number = first.with_name(f"{first.name}-{number}"), number + 1

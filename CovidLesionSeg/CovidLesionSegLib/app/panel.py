@@ -51,7 +51,7 @@ class Panel:
         )
         self.result = ResultView(ui, lambda: self._parameters.mapOpacity)
         self.review = ReviewPanel(ui, self._showNumbers)
-        self.export = ExportPanel(ui, self._dialogs)
+        self.export = ExportPanel(ui, self._dialogs, self.review.refresh)
         fillChoices(ui)
         self._connect()
         self._onState(RunState.IDLE)
