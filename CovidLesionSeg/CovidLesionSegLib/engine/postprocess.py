@@ -49,11 +49,15 @@ def infection_mask(
     components, count = ndimage.label(above, structure=_CONNECTIVITY)
     if count == 0:
         return mask
-    sizes = np.bincount(components.ravel(), minlength=count + 1)
+    # Slice by slice: numpy would make an index of eight bytes per voxel of the whole box.
+    sizes = np.zeros(count + 1, dtype=np.int64)
+    for labels in components:
+        sizes += np.bincount(labels.ravel(), minlength=count + 1)
     core = above & (inside >= np.float32(max(min(threshold + CORE_MARGIN, 0.95), threshold)))
     has_core = np.zeros(count + 1, dtype=bool)
     has_core[np.unique(components[core])] = True
     keep = has_core & (sizes * voxel_volume_ml >= MINIMUM_LESION_ML)
     keep[0] = False
-    mask[box] = keep[components]
+    for target, labels in zip(mask[box], components, strict=True):
+        target[...] = keep[labels]
     return mask
