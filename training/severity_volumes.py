@@ -195,7 +195,7 @@ def write_pseudo_labels(run: RunFolder, data_dir: Path, cache_dir: Path, out: Pa
     """Write every case of a run's split for the final segmentation network.
 
     Training cases get masks made of the run's maps and their own scores, see `within_score`.
-    Validation cases keep the expert's, to watch the next run.
+    Validation cases keep the expert's, to watch the next run. The expert's lungs are left out.
     """
     config = load_config(run.config)
     model, _ = load_average(run, config)
@@ -246,12 +246,10 @@ def within_score(
 
 def _link(files: VolumeFiles, out: Path, with_infection: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    kept = [files.ct, files.lung, files.infection if with_infection else None]
-    for path in kept:
-        if path is not None:
-            target = out / path.name
-            target.unlink(missing_ok=True)
-            target.symlink_to(path.resolve())
+    for path in (files.ct, files.infection) if with_infection else (files.ct,):
+        target = out / path.name
+        target.unlink(missing_ok=True)
+        target.symlink_to(path.resolve())
 
 
 def report_table(reports: Sequence[dict[str, Any]]) -> str:
