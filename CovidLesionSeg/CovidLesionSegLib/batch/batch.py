@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.pipeline import SegmentOptions
-from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.version import __version__
 
 from .case_files import (
@@ -189,6 +189,13 @@ def run_batch(
         finally:
             remove_unfinished(batch.cases)
             batch.write_overview()
+    missing = [case for case in found.cases if case.id not in batch.rows]
+    if missing:
+        raise CovidLesionSegError(
+            "batch-incomplete",
+            f"The folders of {len(missing)} cases that have ended can't be seen from here.",
+            "Look whether every machine sees the output folder, then go on with --resume.",
+        )
     return [batch.rows[case.id] for case in found.cases]
 
 

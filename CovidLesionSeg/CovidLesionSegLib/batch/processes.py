@@ -49,6 +49,7 @@ class ProcessWorkers:
         self.count = count or 1
         self._settings = settings
         self._workers: dict[int, _Worker] = {}
+        self._busy: set[int] = set()
 
     def __enter__(self) -> ProcessWorkers:
         return self
@@ -61,6 +62,7 @@ class ProcessWorkers:
         """Let an idle worker run a case and read the next one meanwhile."""
         if worker not in self._workers:
             self._workers[worker] = self._start(worker)
+        self._busy.add(worker)
         try:
             self._workers[worker].connection.send((case, upcoming))
         except OSError:  # died while idle; `wait` will see it
@@ -68,9 +70,11 @@ class ProcessWorkers:
 
     def wait(self) -> tuple[int, Reply]:
         """Wait until some worker ends its case or dies."""
-        numbers = {it.connection: number for number, it in self._workers.items()}
+        # One that dies idle is noticed when it gets its next case.
+        numbers = {self._workers[number].connection: number for number in self._busy}
         connection = wait(list(numbers))[0]
         number = numbers[connection]  # type: ignore[index]
+        self._busy.remove(number)
         try:
             reply: Reply = self._workers[number].connection.recv()
         except (EOFError, OSError):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,6 +107,7 @@ def actor_share(
 def _connected(address: str | None) -> Any:
     # Nothing is sent anywhere, and that holds for Ray as well.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    on_termination = signal.getsignal(signal.SIGTERM)
     try:
         import ray
     except ImportError as error:
@@ -125,4 +128,6 @@ def _connected(address: str | None) -> Any:
             f"The Ray cluster can't be used: {error}.",
             "Check the address, and that it runs the same Ray and Python versions.",
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_termination)  # Ray has put its own in its place
     return ray
