@@ -109,7 +109,7 @@ def test_the_command_measures_a_file_and_writes_the_records(
         with reporter.stage("write"):
             pass
 
-    monkeypatch.setattr(benchmark, "_child", in_this_process)
+    monkeypatch.setattr(benchmark, "measure_in_child", in_this_process)
     monkeypatch.setattr(outputs, "write_outputs", write_nothing)
     record, times = tmp_path / "record", tmp_path / "times.json"
     options = ["--models", "inf-net-lite", "--reference-slices", "0", "--device", "cpu", "--json"]

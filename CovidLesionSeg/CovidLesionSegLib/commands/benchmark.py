@@ -77,12 +77,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         if args.reference_slices > 0:
             err().print("Reference: the published networks ...")
             job = {"families": _families(models), "slices": args.reference_slices}
-            reference = _child({"reference": job, "device": args.device})
+            reference = measure_in_child({"reference": job, "device": args.device})
         runs = []
         for model in models:
             err().print(f"{model} ...")
             job = {"ct": str(ct), "model": model, "output": str(Path(folder) / "out")}
-            repeated = [_child({"job": job, "device": args.device}) for _ in range(args.runs)]
+            repeated = [
+                measure_in_child({"job": job, "device": args.device}) for _ in range(args.runs)
+            ]
             runs.append(_median(repeated))
     return {"ct": "phantom" if args.ct is None else "file", "reference": reference, "runs": runs}
 
@@ -122,8 +124,12 @@ def _phantom_file(path: Path, slices: int, pixels: int) -> Path:
     return write_map(path, ct.hu, ct)
 
 
-def _child(order: dict[str, Any]) -> dict[str, Any]:
+def measure_in_child(order: dict[str, Any]) -> dict[str, Any]:
     """Measure in a process of its own, whose memory is nobody else's.
+
+    Args:
+        order: ``"job"`` or ``"reference"`` with the arguments of `measure_job` or
+            `measure_reference` of `benchmark_child`, and ``"device"``.
 
     Raises:
         CovidLesionSegError: ``benchmark-failed`` with what the process said.
