@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.nets.config import ModelConfig
-from training.config import AugmentationConfig, DataConfig, OptimisationConfig, TrainingConfig
+from training.config import (
+    AugmentationConfig,
+    DataConfig,
+    OptimisationConfig,
+    SeverityConfig,
+    TrainingConfig,
+)
 from training.data.store import StoredCase
 from training.loop import Trainer
 from training.run_folder import RunFolder
@@ -74,6 +81,22 @@ def tiny_config(task: str, family: str, recipe: SliceRecipe, steps: int = 4) -> 
             "intended_use": "tests",
             "not_for": "anything else",
         },
+    )
+
+
+def severity_config(steps: int = 3, crf_weight: float = 0.0, ours: bool = False) -> TrainingConfig:
+    base = tiny_config("infection", "inf-net", SliceRecipe(), steps)
+    return replace(
+        base,
+        task="severity",
+        model=ModelConfig("dram", options={"width": 2, "attention_grid": 8}),
+        severity=SeverityConfig(
+            (16, 16, 16),
+            candidates_only=ours,
+            pseudo_rule="ranked" if ours else "threshold",
+            pseudo_ramp_steps=1,
+            crf_weight=crf_weight,
+        ),
     )
 
 

@@ -12,11 +12,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.result import Lobe
-from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
-from CovidLesionSegLib.nets.config import ModelConfig
 from CovidLesionSegLib.nets.registry import create_from_config
-from Testing.support.tiny_volumes import tiny_config
+from Testing.support.tiny_volumes import severity_config
 from training.config import SeverityConfig, TrainingConfig
 from training.data import lobes
 from training.data.lobes import LobeCase, candidate_voxels, open_lobes, otsu_threshold
@@ -29,22 +27,6 @@ from training.splits import Split
 
 _SIZE = (16, 16, 16)
 _SPLIT = Split("tiny", ("a", "b"), ("c",))
-
-
-def severity_config(steps: int = 3, crf_weight: float = 0.0, ours: bool = False) -> TrainingConfig:
-    base = tiny_config("infection", "inf-net", SliceRecipe(), steps)
-    return replace(
-        base,
-        task="severity",
-        model=ModelConfig("dram", options={"width": 2, "attention_grid": 8}),
-        severity=SeverityConfig(
-            _SIZE,
-            candidates_only=ours,
-            pseudo_rule="ranked" if ours else "threshold",
-            pseudo_ramp_steps=1,
-            crf_weight=crf_weight,
-        ),
-    )
 
 
 def _case(key: str, seed: int, scores: tuple[int, ...]) -> LobeCase:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.result import Lobe
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.nets.outputs import ModelOutput
-from Testing.support.tiny_volumes import SHAPE_ZYX
-from Testing.training.test_severity import severity_config
+from Testing.support.tiny_volumes import SHAPE_ZYX, severity_config
 from training.data import lobes
 from training.data.lobes import LobeCase, open_lobes
 from training.data.store import wanted_volumes
