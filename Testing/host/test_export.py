@@ -53,7 +53,7 @@ def test_chosen_formats_are_written_into_a_folder_of_their_own(
     choose(host, "seg-nrrd", "nifti", "review", "stl", "obj")
     host.ui.exportButton.click()
     made = exported(folder)
-    assert made.name.startswith("chest-")
+    assert made.name.startswith("covid-lesion-seg-")
     assert str(made) in host.ui.exportLabel.text
     names = {path.name for path in made.iterdir()}
     endings = (".seg.nrrd", ".nii.gz", ".lesions.csv", ".review-log.csv", ".stl", ".obj", ".mtl")
