@@ -59,7 +59,7 @@ def test_a_batch_tells_what_it_did_and_names_nobody(
     cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert main(["batch", str(cohort.folder), "-o", str(out)]) == 0
+    assert main(["batch", str(cohort.folder), "-o", str(out), "--maps"]) == 0
     told = capsys.readouterr()
     assert f"{cohort.good} of 9 cases have a result." in told.out
     assert sorted(row["code"] for row in rows(out) if row["code"]) == sorted(cohort.faults.values())
@@ -74,15 +74,17 @@ def test_a_batch_tells_what_it_did_and_names_nobody(
         and any(word in path.read_bytes() for word in (b"Doe", b"Secret", b"patient-0"))
     ]
     assert named == []
+    case = out / "cases" / good[0]["case"]
+    assert main(["export", str(case), "--format", "nifti", "-o", str(tmp_path / "exported")]) == 0
     # A second time nothing is left to do, and without --resume it is refused.
     before = batch_faults.complete_cases(out)
     for index, path in enumerate(sorted(out.rglob("*"))):  # a clock that was set back and forth
         os.utime(path, (index % 2 * 4e9, index % 2 * 4e9))
-    assert main(["batch", str(cohort.folder), "-o", str(out), "--resume", "--quiet"]) == 0
+    assert main(["batch", str(cohort.folder), "-o", str(out), "--maps", "--resume", "--quiet"]) == 0
     assert batch_faults.complete_cases(out) == before
     assert main(["batch", str(cohort.folder), "-o", str(out), "--quiet"]) == 2
     assert "--resume" in capsys.readouterr().err
-    changed = ["--resume", "--threshold", "0.3", "--quiet"]
+    changed = ["--maps", "--resume", "--threshold", "0.3", "--quiet"]
     assert main(["batch", str(cohort.folder), "-o", str(out), *changed]) == 2
     assert "threshold" in capsys.readouterr().err
 

@@ -33,6 +33,20 @@ _UNFINISHED = ".unfinished-"
 
 _NEW = "case"
 
+MAP_KINDS = ("probability", "boundary", "agreement")
+
+
+def _map_writer(name: str) -> Callable[[Path, SegmentationResult], object]:
+    """Return a writer for a map that not every model gives."""
+
+    def write(path: Path, result: SegmentationResult) -> None:
+        values = getattr(result.prediction, name)
+        if values is not None:
+            write_map(path, values, result.ct)
+
+    return write
+
+
 WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]] = {
     "segmentation": ("segmentation.seg.nrrd", write_segmentation),
     "table": (
@@ -41,10 +55,9 @@ WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]] 
     ),
     "overview": ("overview.png", write_overview),
     "thumbnail": ("thumbnail.png", write_thumbnail),
-    "probability": (
-        "probability.nii.gz",
-        lambda path, it: write_map(path, it.prediction.infection, it.ct),
-    ),
+    "probability": ("probability.nii.gz", _map_writer("infection")),
+    "boundary": ("boundary.nii.gz", _map_writer("boundary")),
+    "agreement": ("agreement.nii.gz", _map_writer("agreement")),
 }
 """File name and writer by kind."""
 
@@ -80,12 +93,12 @@ def write_case(
     Raises:
         CovidLesionSegError: ``output-not-written`` or ``output-not-writable``.
     """
-    names = {kind: WRITERS[kind][0] for kind in kinds}
 
     def fill(folder: Path) -> None:
         for kind in kinds:
             name, write = WRITERS[kind]
             write(folder / name, result)
+        names = {kind: WRITERS[kind][0] for kind in kinds if (folder / WRITERS[kind][0]).exists()}
         (folder / RESULT_FILE).write_text(result_to_json(result, names), encoding="utf-8")
 
     _publish_folder(cases, case_id, fill)

@@ -42,7 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--keep-names", action="store_true", help="name cases after their files (not anonymous)"
     )
     parser.add_argument(
-        "--maps", action="store_true", help="write the probability map of every case as well"
+        "--maps",
+        action="store_true",
+        help="write the maps of every case as well; export needs them",
     )
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument(
@@ -83,13 +85,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> BatchOptions:
     from CovidLesionSegLib.batch.batch import BatchOptions
-    from CovidLesionSegLib.batch.case_files import DEFAULT_KINDS
+    from CovidLesionSegLib.batch.case_files import DEFAULT_KINDS, MAP_KINDS
 
     from .segment import options_from
 
     return BatchOptions(
         segment=options_from(args),
-        kinds=(*DEFAULT_KINDS, "probability") if args.maps else DEFAULT_KINDS,
+        kinds=(*DEFAULT_KINDS, *MAP_KINDS) if args.maps else DEFAULT_KINDS,
         workers=args.workers,
         keep_names=args.keep_names,
         resume=args.resume,
