@@ -48,7 +48,7 @@ from .volume_evaluation import summarise
 _LOG = logging.getLogger("training")
 _COMMAND = "python -m training.severity_volumes"
 _LEAST_INFECTED_ML = 1.0
-_COLUMNS = {"iou": "IoU", "dice": "Dice", "same_scores": "same scores"}
+_COLUMNS = {"iou": "IoU", "dice": "Dice", "same_scores": "same scores", "infected_ml": "ml"}
 _MEANS = {
     "dram": "refined map at 0.5, on dense tissue only",
     "density": "all dense tissue, without any network",
@@ -257,19 +257,19 @@ def report_table(reports: Sequence[dict[str, Any]]) -> str:
     cases = {key: scores for report in reports for key, scores in report["cases"].items()}
     names = [name for name in _MEANS if all(name in scores for scores in cases.values())]
     rows = [
-        [key, report["split"], *_cells(scores, names)]
+        [key, report["split"], f"{scores['density']['expert_ml']:.0f}", *_cells(scores, names)]
         for report in reports
         for key, scores in report["cases"].items()
     ]
     summary = summarise(_with_nan(cases), patients_by_case())
-    means = [
-        f"{summary[name][score]['mean']:.3f} "
-        f"({summary[name][score]['low']:.3f} to {summary[name][score]['high']:.3f})"
-        for name in names
-        for score in _COLUMNS
+    means = [_mean(summary[name], score) for name in names for score in _COLUMNS]
+    rows.append(["**mean (95% over patients)**", "", "", *means])
+    header = [
+        "case",
+        "split",
+        "expert ml",
+        *(f"{name} {what}" for name in names for what in _COLUMNS.values()),
     ]
-    rows.append(["**mean (95% over patients)**", "", *means])
-    header = ["case", "split", *(f"{name} {what}" for name in names for what in _COLUMNS.values())]
     words = "; ".join(f"*{name}*: {_MEANS[name]}" for name in names)
     steps = ", ".join(f"{report['split']} {report['steps']}" for report in reports)
     return (
@@ -280,8 +280,19 @@ def report_table(reports: Sequence[dict[str, Any]]) -> str:
 
 
 def _cells(scores: dict[str, dict[str, float | None]], names: Sequence[str]) -> list[str]:
-    values = [scores[name][what] for name in names for what in _COLUMNS]
-    return ["-" if value is None else f"{value:.3f}" for value in values]
+    places = [(name, what) for name in names for what in _COLUMNS]
+    return [_number(scores[name][what], what) for name, what in places]
+
+
+def _number(value: float | None, what: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if what == "infected_ml" else f"{value:.3f}"
+
+
+def _mean(figures: dict[str, dict[str, float]], what: str) -> str:
+    mean, low, high = (_number(figures[what][name], what) for name in ("mean", "low", "high"))
+    return "" if what == "infected_ml" else f"{mean} ({low} to {high})"
 
 
 def _with_nan(cases: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
