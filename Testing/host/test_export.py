@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from CovidLesionSegLib.engine.result_json import result_to_dict
+from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.export.publish import DEFAULT_STEM
 from CovidLesionSegLib.export.seg_nrrd import read_segmentation
+from CovidLesionSegLib.mrml.run_nodes import addRunNodes
+from CovidLesionSegLib.mrml.scene import addResult
 from Testing.host.application import Host
+from Testing.support.dicom_job import IDENTITY, dicom_job, identified_series
 from Testing.support.review_result import reviewable_result
+from Testing.support.seg_decoding import decoded_by_highdicom, masks_of
 
 
 @pytest.fixture
@@ -177,3 +183,55 @@ def test_dicom_files_come_from_the_database(
     node.SetAttribute("DICOM.instanceUIDs", "1.2 1.9")
     assert sourceFiles(node) == ()
     assert json.dumps(host.asked) == "[]"
+
+
+def dicom_ct(host: Host, ct: CtVolume, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The volume node that Slicer's DICOM module makes of a series, and its database."""
+    import pydicom
+    import slicer
+
+    files = {
+        str(pydicom.dcmread(name, stop_before_pixels=True).SOPInstanceUID): name
+        for name in ct.provenance.files
+    }
+
+    class Database:
+        def fileForInstance(self, uid: str) -> str:
+            return files.get(uid, "")
+
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
+    node = host.addCt(ct, "3: THORAX")
+    node.SetAttribute("DICOM.instanceUIDs", " ".join(files))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(host.scene)
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    hierarchy.SetItemUID(item, "DICOM", ct.provenance.series_instance_uid)
+    return node
+
+
+@pytest.mark.parametrize("identified", [False, True])
+def test_a_dicom_series_gets_a_dicom_segmentation(
+    host: Host,
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    identified: bool,
+) -> None:
+    pytest.importorskip("highdicom")
+    import pydicom
+
+    result = dicom_job(tmp_path_factory.mktemp("ct"), identified_series("oblique")).result
+    node = dicom_ct(host, result.ct, monkeypatch)
+    nodes = addResult(host.scene, result, node)
+    addRunNodes(host.scene, result, nodes, result_to_dict(result, {"opacity": "opacity.npy"}))
+    host.ui.resultSelector.setCurrentNode(nodes.segmentation)
+    host.ui.exportSection.collapsed = False
+    host.ui.identifiedCheckBox.setChecked(identified)
+    choose(host, "dicom-seg", "dicom-sr")
+    host.ui.exportButton.click()
+    path = exported(folder) / f"{DEFAULT_STEM}.seg.dcm"
+    assert (exported(folder) / f"{DEFAULT_STEM}.sr.dcm").is_file(), host.ui.exportLabel.text
+    found = decoded_by_highdicom(path, result.ct)
+    for name, mask in masks_of(result).items():
+        np.testing.assert_array_equal(found[name], mask, err_msg=name)
+    patient = str(pydicom.dcmread(path, stop_before_pixels=True).PatientName)
+    assert (patient == str(IDENTITY["PatientName"])) == identified

@@ -23,8 +23,10 @@ DEVICES = ("auto", "cpu", "cuda:0", "cuda:1", "mps")
 
 
 def infectionModels() -> list[CatalogueEntry]:
-    """Return the models of the catalogue that find infection, the default first."""
-    entries = [item.entry for item in default_store().models() if item.entry.task == "infection"]
+    """Return the models of the catalogue that find infection in a CT, the default first."""
+    found = [item.entry for item in default_store().models()]
+    # One without a recipe is for training or for pictures, not for CT.
+    entries = [entry for entry in found if entry.task == "infection" and entry.recipe]
     return sorted(entries, key=lambda entry: (entry.id != DEFAULT_MODEL, entry.id))
 
 

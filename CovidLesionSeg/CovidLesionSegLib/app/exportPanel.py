@@ -104,8 +104,6 @@ class ExportPanel:
     def _onExport(self, _checked: bool = False) -> None:
         def write(folder: Path) -> str:
             job = self._job()
-            if self._session is not None:
-                self._session.settle()
             target = newFolder(folder)
             count = sum(map(len, export_files(job, self._chosen(), target).values()))
             return _("{count} files in {folder}").format(count=count, folder=target)

@@ -200,7 +200,10 @@ def anatomyOf(segmentationNode: Any, before: Anatomy, ct: CtVolume) -> Anatomy |
         before: What was known of them.
         ct: Its CT.
     """
-    lungs, lobes = _layer(segmentationNode, "lungs", ct), _layer(segmentationNode, "lobes", ct)
+    lungs, lobes = (
+        layerOfRun(segmentationNode, "lungs", ct),
+        layerOfRun(segmentationNode, "lobes", ct),
+    )
     if lungs is None:
         lungs = np.zeros(ct.shape_zyx, dtype=np.uint8)
     if np.array_equal(lungs, before.lungs) and _equal(lobes, before.lobes):
@@ -228,7 +231,17 @@ def _anatomyFlags(segmentationNode: Any, facts: dict[str, Any]) -> tuple[str, ..
     return (*facts["flags"], *((_EDITED_FLAG,) if edited else ()))
 
 
-def _layer(segmentationNode: Any, name: str, ct: CtVolume) -> NDArray[np.uint8] | None:
+def layerOfRun(segmentationNode: Any, name: str, ct: CtVolume) -> NDArray[np.uint8] | None:
+    """Return the label map of a layer as it is in the scene; None without its segments.
+
+    Args:
+        segmentationNode: vtkMRMLSegmentationNode of a result.
+        name: ``"opacity"``, ``"lungs"`` or ``"lobes"``.
+        ct: Its CT.
+
+    Returns:
+        uint8 ``[z, y, x]`` in LPS axis order.
+    """
     ids = {item.id: item.label for item in segment_definitions() if item.layer == name}
     return labelsOfSegments(segmentationNode, ids, ct)
 
@@ -240,8 +253,8 @@ def _equal(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bo
 
 
 def _anatomy(segmentationNode: Any, facts: dict[str, Any], ct: CtVolume) -> Anatomy:
-    lungs = _layer(segmentationNode, "lungs", ct)
-    lobes = _layer(segmentationNode, "lobes", ct)
+    lungs = layerOfRun(segmentationNode, "lungs", ct)
+    lobes = layerOfRun(segmentationNode, "lobes", ct)
     return Anatomy(
         lungs=np.zeros(ct.shape_zyx, dtype=np.uint8) if lungs is None else lungs,
         lobes=lobes,

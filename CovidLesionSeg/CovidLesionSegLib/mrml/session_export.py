@@ -6,10 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from CovidLesionSegLib.engine.opacity import split_opacity
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.result_json import layer_digests
 from CovidLesionSegLib.engine.result_reading import run_from_dict
@@ -18,7 +14,7 @@ from CovidLesionSegLib.export.job import ExportJob, ReviewRecord
 from CovidLesionSegLib.export.review_files import write_training_case
 
 from .review_session import ReviewSession
-from .run_nodes import factsOfRun, mapOfRun
+from .run_nodes import factsOfRun, layerOfRun, mapOfRun
 
 
 def exportJob(
@@ -32,6 +28,7 @@ def exportJob(
         identified: Whether the patient may be named.
     """
     session.refresh()
+    session.settle()
     facts = factsOfRun(session.node)
     result = _resultNow(session, _withFiles(session.context.ct, files))
     computed = facts.get("segmentation_sha256", {})
@@ -66,20 +63,16 @@ def _withFiles(ct: CtVolume, files: Sequence[str]) -> CtVolume:
 
 def _resultNow(session: ReviewSession, ct: CtVolume) -> SegmentationResult:
     facts, context = factsOfRun(session.node), session.context
-    infection = session.book.infection
-    opacity: NDArray[np.uint8] | None = None
-    if "opacity" in facts["files"]:
-        opacity = split_opacity(ct.hu, infection)
     return SegmentationResult(
         ct=ct,
         prediction=replace(
             context.prediction, boundary=mapOfRun(session.node, "boundary", context.ct)
         ),
-        infection=infection,
+        infection=session.book.infection,
         anatomy=context.anatomy,
         lesions=session.book.current,
         quantification=session.quantification,
         run=run_from_dict(facts["run"], facts["timings_s"]),
         warnings=tuple(facts["warnings"]),
-        opacity=opacity,
+        opacity=layerOfRun(session.node, "opacity", context.ct),
     )
