@@ -112,7 +112,7 @@ def test_a_run_is_scored_and_teaches_the_final_network(
     (scores,) = json.loads(report.read_text(encoding="utf-8"))
     assert set(scores["cases"]) == {"c"}
     assert scores["cases"]["c"]["density"]["iou"] > 0.1
-    assert "| c | tiny |" in report.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| c | tiny | " in report.with_suffix(".md").read_text(encoding="utf-8")
     out = tmp_path / "pseudo"
     assert main(["pseudo", str(tmp_path / "run"), "--out", str(out), *common]) == 0
     taught, watched = (
