@@ -63,6 +63,18 @@ def test_the_name_of_the_file_is_left_out_too(name: str, job: ExportJob, tmp_pat
     assert leaks(paths, SECRETS) == []
 
 
+def test_warnings_lose_the_name_and_keep_their_words(job: ExportJob, tmp_path: Path) -> None:
+    """The job has its plain name by then, so that the report alone can't know the real one."""
+    ct = replace(job.result.ct, provenance=Provenance("nifti", "Mustermann^Erika"))
+    warnings = ("Mustermann^Erika was cropped.", "The CT was cropped.")
+    warned = replace(job, result=replace(job.result, ct=ct, warnings=warnings))
+    (paths,) = export_files(warned, {"report": FORMATS["report"]}, tmp_path).values()
+    assert leaks(paths, SECRETS) == []
+    page = paths[0].read_text(encoding="utf-8")
+    assert "[name removed] was cropped." in page
+    assert "The CT was cropped." in page
+
+
 @pytest.mark.parametrize("name", ["dicom-seg", "dicom-sr"])
 def test_identified_dicom_names_the_patient_and_no_more(
     name: str, job: ExportJob, tmp_path: Path

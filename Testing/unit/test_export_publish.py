@@ -160,16 +160,24 @@ def test_a_folder_that_is_a_file(job: ExportJob, tmp_path: Path) -> None:
     assert caught.value.code == "output-not-writable"
 
 
+def refuse_links(*_arguments: object, **_options: object) -> None:
+    """As file systems without links do."""
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("with_links", [True, False])
 def test_a_file_open_elsewhere_puts_all_back(
-    job: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_links: bool, job: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows refuses to replace a file that another program holds open."""
+    if not with_links:
+        monkeypatch.setattr(os, "link", refuse_links)
     for name in ("a.txt", "covid-lesion-seg.txt"):
         (tmp_path / name).write_text("old")
     move = Path.replace
 
     def replace_unless_open(self: Path, target: Path) -> Path:
-        if self.name == target.name == "covid-lesion-seg.txt" and self.parent == tmp_path:
+        if tmp_path / "covid-lesion-seg.txt" in (self, target):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return move(self, target)
 
@@ -179,6 +187,33 @@ def test_a_file_open_elsewhere_puts_all_back(
     assert caught.value.code == "output-not-written"
     assert names(tmp_path) == ["a.txt", "covid-lesion-seg.txt"]
     assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_the_name_of_an_old_file_is_never_without_a_file(
+    job: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever a kill comes, the old file or the new one is there."""
+    old = tmp_path / "covid-lesion-seg.txt"
+    old.write_text("old")
+    move = Path.replace
+    seen = []
+
+    def look(self: Path, target: Path) -> Path:
+        seen.append(old.read_text())
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    export_files(job, {"text": text_format("new")}, tmp_path, force=True)
+    assert seen == ["old"]
+    assert old.read_text() == "new"
+
+
+@pytest.mark.parametrize("stem", ["", "sub/x", "../x", "sub\\x", "C:x"])
+def test_a_name_with_a_folder_in_it_is_refused(stem: str, job: ExportJob, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        export_files(job, {"text": text_format("x")}, tmp_path / "out", stem)
+    assert caught.value.code == "export-name"
+    assert names(tmp_path) == []
 
 
 _KILLED = """

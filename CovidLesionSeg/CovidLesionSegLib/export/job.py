@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from CovidLesionSegLib.engine.flags import FLAG_TEXTS
 from CovidLesionSegLib.engine.result import Lesion, SegmentationResult
 from CovidLesionSegLib.engine.review_values import LogEntry
 
 from .patient import Patient, patient_of
 
 PLAIN_NAME = "CT"
+REMOVED_NAME = "[name removed]"
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,14 @@ class ExportJob:
     def unnamed(self) -> ExportJob:
         """This job without the name of the CT's file or node, which often is the patient's.
 
-        An identified job stays as it is.
+        Neither as the CT's name nor inside the warnings. An identified job stays as it is.
         """
         if self.identified:
             return self
         ct = self.result.ct
         plain = replace(ct, provenance=replace(ct.provenance, name=PLAIN_NAME))
-        return replace(self, result=replace(self.result, ct=plain))
+        warnings = tuple(without_name(text, ct.provenance.name) for text in self.result.warnings)
+        return replace(self, result=replace(self.result, ct=plain, warnings=warnings))
 
     @property
     def patient(self) -> Patient | None:
@@ -69,3 +72,10 @@ class ExportJob:
         if not self.identified or provenance.source != "dicom":
             return None
         return patient_of(provenance.files)
+
+
+def without_name(text: str, name: str) -> str:
+    """Return a sentence without a name; our own sentences and our own name stay as they are."""
+    if name in ("", PLAIN_NAME) or text in FLAG_TEXTS.values():
+        return text
+    return text.replace(name, REMOVED_NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from .job import ExportJob
 
 DEFAULT_STEM = "covid-lesion-seg"
 """Begin of every file name: names nobody."""
+
+_NOT_IN_NAMES = "/\\:\0"
 
 
 def export_files(
@@ -41,7 +44,8 @@ def export_files(
 
     Raises:
         CovidLesionSegError: ``output-not-written``.
-        InputError: ``export-unavailable``, ``output-exists``, ``output-not-writable``.
+        InputError: ``export-name``, ``export-unavailable``, ``output-exists``,
+            ``output-not-writable``.
     """
     _check(job, formats, folder, stem, force)
     names: dict[str, tuple[str, ...]] = {}
@@ -56,6 +60,13 @@ def _check(
     job: ExportJob, formats: Mapping[str, ExportFormat], folder: Path, stem: str, force: bool
 ) -> None:
     """Find out before the long work what is bound to fail."""
+    # With a folder in it, files would end outside the staging folder, or nowhere.
+    if not stem or any(mark in stem for mark in _NOT_IN_NAMES):
+        raise InputError(
+            "export-name",
+            f"{stem!r} can't be the begin of a file name.",
+            "Give a name without folders; the folder is said with -o.",
+        )
     for chosen in formats.values():
         reason = chosen.unavailable(job)
         if reason is not None:
@@ -86,7 +97,7 @@ def _publish(staging: Path, folder: Path, force: bool) -> None:
         for path in new:
             target = folder / path.name
             if target.exists():
-                target.replace(old / path.name)
+                _keep(target, old / path.name)
             done.append(target)
             path.replace(target)
     except OSError as error:
@@ -99,6 +110,18 @@ def _publish(staging: Path, folder: Path, force: bool) -> None:
     except BaseException:
         _put_back(done, old)
         raise
+
+
+def _keep(target: Path, backup: Path) -> None:
+    """Keep an old file under a second name until all new ones are in place.
+
+    As a link, so that a kill never finds the target's name without a file; by a move where
+    the file system knows no links.
+    """
+    try:
+        os.link(target, backup)
+    except (OSError, NotImplementedError):
+        target.replace(backup)
 
 
 def _put_back(targets: list[Path], old: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from CovidLesionSegLib.engine.flags import FLAG_TEXTS, warnings_for
 from CovidLesionSegLib.engine.result import LobeSource, Measure, Quantification, RegionRow
 
-from .job import ExportJob
+from .job import ExportJob, without_name
 from .lobe_chart import format_interval, format_percent, format_volume
 from .report_model import Block, Bullets, Paragraph, Section, Table, TableColumn
 from .tables import measure_title
@@ -107,8 +107,7 @@ def public_text(job: ExportJob, text: str) -> str:
         return text
     provenance = job.result.ct.provenance
     for name in (provenance.name, provenance.series_instance_uid):
-        if name:
-            text = text.replace(name, "[name removed]")
+        text = without_name(text, name)
     return re.sub(r"(?<!\w)(?:[A-Za-z]:)?[\\/][^\s\"']*[\\/][^\s\"']*", "[path removed]", text)
 
 
