@@ -218,14 +218,18 @@ def _interpolated_labels(
     sides = torch.from_numpy(maps)
     labels = np.zeros(shape_zyx, dtype=np.uint8)
     upper = np.clip(np.searchsorted(indices, np.arange(depth), side="right"), 1, len(indices) - 1)
-    for z in range(depth):
-        below, above = indices[upper[z] - 1], indices[upper[z]]
-        weight = (z - below) / (above - below)
-        blend = torch.lerp(sides[upper[z] - 1].float(), sides[upper[z]].float(), weight)
-        if float(blend.max()) < 1.0 / 3.0:  # three classes: nothing can win here
-            continue
-        right, left = to_ct(blend)
-        other = 1.0 - right - left
-        winner = (2 - (right >= left).byte()) * (torch.maximum(right, left) > other)
-        labels[z] = winner.numpy()
+
+    def label(part: slice) -> None:
+        for z in range(part.start, part.stop):
+            below, above = indices[upper[z] - 1], indices[upper[z]]
+            weight = (z - below) / (above - below)
+            blend = torch.lerp(sides[upper[z] - 1].float(), sides[upper[z]].float(), weight)
+            if float(blend.max()) < 1.0 / 3.0:  # three classes: nothing can win here
+                continue
+            right, left = to_ct(blend)
+            other = 1.0 - right - left
+            winner = (2 - (right >= left).byte()) * (torch.maximum(right, left) > other)
+            labels[z] = winner.numpy()
+
+    run_batches(depth, "cpu", label, Reporter())
     return labels
