@@ -35,7 +35,8 @@ def made_up() -> dict[str, Any]:
         "cpu_s": stages,
         "peak_gb": 1.5,
     }
-    reference = {"s_per_slice": {"inf-net": 0.5}, "peak_gb": 1.0}
+    per_slice = {"s_per_slice": {"inf-net": 0.5}, "cpu_s_per_slice": {"inf-net": 0.8}}
+    reference = {**per_slice, "peak_gb": 1.0}
     return {"machine": machine(), "ct": "phantom", "reference": reference, "runs": [entry]}
 
 
@@ -50,6 +51,7 @@ def test_ratios_are_of_the_reference_over_all_slices() -> None:
     table = capture.get()
     assert "5.0 (10.0)" in table  # the network's stage
     assert "10.0 (5.0)" in table  # the whole job
+    assert "16.0" in table  # the network's stage in processor seconds
     assert "20.0" in table  # slices per second of the network's stage
 
 

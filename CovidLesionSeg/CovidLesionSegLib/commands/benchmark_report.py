@@ -49,12 +49,19 @@ def _processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def reference_s(record: Mapping[str, Any], entry: Mapping[str, Any]) -> float | None:
+def reference_s(
+    record: Mapping[str, Any], entry: Mapping[str, Any], clock: str = "s_per_slice"
+) -> float | None:
     """Return the seconds of the reference for a run's models and CT; None if not measured.
 
     The sum over the models' families, every slice of the CT.
+
+    Args:
+        record: The benchmark.
+        entry: One of its runs.
+        clock: ``"s_per_slice"`` for the wall's, ``"cpu_s_per_slice"`` for the processor's.
     """
-    per_slice = record["reference"].get("s_per_slice")
+    per_slice = record["reference"].get(clock)
     if not per_slice:
         return None
     slices = int(entry["shape_zyx"][0])
@@ -102,6 +109,7 @@ def benchmark_table(record: Mapping[str, Any]) -> Table:
     plain = (reference_s(record, entry) for entry in runs)
     rows = ("n/a" if s is None else f"{s:.0f}" for s in plain)
     table.add_row("Reference, seconds", *rows)
+    table.add_row("Ratio in processor seconds", *(_processor_ratio(record, e) for e in runs))
     table.add_row("Peak memory, GB", *(_gigabytes(entry) for entry in runs))
     if record["reference"]:
         table.add_row(
@@ -116,6 +124,13 @@ def _gigabytes(measured: Mapping[str, Any]) -> str:
 
 def _network_s(entry: Mapping[str, Any]) -> float:
     return float(entry["median_s"][NETWORK_STAGE])
+
+
+def _processor_ratio(record: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return the network stage's ratio in processor seconds, which a busy machine changes less."""
+    plain = reference_s(record, entry, "cpu_s_per_slice")
+    ours = entry["cpu_s"].get(NETWORK_STAGE, 0.0)
+    return "n/a" if plain is None or ours <= 0 else f"{plain / ours:.1f}"
 
 
 def _with_ratio(record: Mapping[str, Any], entry: Mapping[str, Any], seconds: float) -> str:
@@ -133,32 +148,36 @@ def write_json(path: Path, values: object) -> None:
 
 
 def write_chart(path: Path, record: Mapping[str, Any]) -> None:
-    """Draw the stages of every model as stacked bars, with the reference beside them."""
+    """Draw the stages of every model, and beside them how much longer the reference takes."""
     from matplotlib.figure import Figure
 
     runs = record["runs"]
-    figure = Figure(figsize=(8, 0.8 + 0.6 * len(runs) * 2), layout="constrained")
-    axes = figure.add_subplot()
-    labels: list[str] = []
+    figure = Figure(figsize=(9, 1.8 + 0.5 * len(runs)), layout="constrained")
+    axes, ratios = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     for row, entry in enumerate(runs):
         left = 0.0
         for index, stage in enumerate(STAGE_TEXTS):
             seconds = entry["median_s"].get(stage, 0.0)
             text = STAGE_TEXTS[stage] if row == 0 else None
-            axes.barh(2 * row, seconds, left=left, color=f"C{index}", label=text)
+            axes.barh(row, seconds, left=left, color=f"C{index}", label=text)
             left += seconds
-        axes.text(left, 2 * row, f" {left:.0f} s, {_gigabytes(entry)} GB", va="center")
+        axes.text(left, row, f" {left:.0f} s, {_gigabytes(entry)} GB", va="center", fontsize=8)
         plain = reference_s(record, entry)
         if plain is not None:
-            axes.barh(2 * row + 1, plain, color="0.75")
-            axes.text(plain, 2 * row + 1, f" {plain:.0f} s", va="center")
-        labels += [entry["model"], "published, plain"]
-    axes.set_yticks(range(len(labels)), labels)
+            ratio = plain / left
+            ratios.barh(row, ratio, color="0.6")
+            ratios.text(ratio, row, f" {ratio:.0f} x", va="center", fontsize=8)
+    axes.set_yticks(range(len(runs)), [entry["model"] for entry in runs])
     axes.invert_yaxis()
-    axes.set_xscale("symlog", linthresh=60)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("seconds (logarithmic beyond 60)")
+    axes.set_xlim(0, 1.25 * max(total_s(entry) for entry in runs))
+    axes.set_xlabel("seconds, file in to files out")
+    ratios.margins(x=0.3)
+    ratios.set_xlabel("published networks take")
     about = record["machine"]
-    axes.set_title(f"{about['name']}, load {about['load_average_at_start']}", fontsize=9)
-    axes.legend(fontsize=7, loc="lower right")
+    size = " x ".join(str(n) for n in reversed(runs[0]["shape_zyx"]))
+    title = f"{size} on {runs[0]['device']}: {about['name']}, load {about['load_average_at_start']}"
+    figure.suptitle(title, fontsize=9)
+    figure.legend(
+        *axes.get_legend_handles_labels(), fontsize=7, ncols=4, loc="outside lower center"
+    )
     figure.savefig(path, dpi=100)
