@@ -126,7 +126,8 @@ def _connected(address: str | None) -> Any:
         raise CovidLesionSegError(
             "ray-unreachable",
             f"The Ray cluster can't be used: {error}.",
-            "Check the address, and that it runs the same Ray and Python versions.",
+            "Check the address, that it runs the same Ray and Python versions, and that "
+            "RAY_AUTH_TOKEN is the same here and there.",
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_termination)  # Ray has put its own in its place
