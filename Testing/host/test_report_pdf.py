@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,5 +65,26 @@ def test_a_folder_that_can_not_be_written_to_is_told(host: Host, tmp_path: Path)
 
     with pytest.raises(CovidLesionSegError) as caught:
         writeReportPdf(report_job("no CT"), tmp_path / "not there" / "x.pdf")
+    assert caught.value.code == "output-not-written"
+    assert host.slotErrors == []
+
+
+def test_a_report_cut_off_by_a_full_disk_is_told(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import qt
+
+    from CovidLesionSegLib.app.reportPdf import writeReportPdf
+
+    path = tmp_path / "x.pdf"
+    whole = qt.QTextDocument.print
+
+    def cut(document: Any, printer: Any) -> None:
+        whole(document, printer)
+        path.write_bytes(path.read_bytes()[:-200])
+
+    monkeypatch.setattr(qt.QTextDocument, "print", cut)
+    with pytest.raises(CovidLesionSegError) as caught:
+        writeReportPdf(report_job("no CT"), path)
     assert caught.value.code == "output-not-written"
     assert host.slotErrors == []

@@ -125,4 +125,6 @@ def test_a_file_that_is_there_is_replaced_only_with_force(result: Path, tmp_path
 
 def test_a_folder_without_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(tmp_path / "nowhere", "csv", tmp_path) == 2
-    assert "There is no result" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "There is no result.json" in told
+    assert "nowhere" in told

@@ -13,6 +13,9 @@ from CovidLesionSegLib.export.job import ExportJob
 from CovidLesionSegLib.export.report_content import TITLE, report_content
 from CovidLesionSegLib.export.report_richtext import report_richtext
 
+_TAIL_BYTES = 64
+"""The end mark of a PDF file stands in its last line."""
+
 
 def writeReportPdf(job: ExportJob, path: Path) -> list[Path]:
     """Print the report of a result into a PDF file.
@@ -37,13 +40,22 @@ def writeReportPdf(job: ExportJob, path: Path) -> list[Path]:
     document.setHtml(report_richtext(report_content(job)))
     document.print(printer)
     # Qt reports nothing when the disk is full or the folder can't be written to.
-    if not path.is_file() or path.stat().st_size == 0:
+    if not _isWhole(path):
         raise CovidLesionSegError(
             "output-not-written",
             _("The report could not be printed."),
             _("Choose another folder, or look whether the disk is full."),
         )
     return [path]
+
+
+def _isWhole(path: Path) -> bool:
+    """Return whether a PDF file is there up to its end mark."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return b"%%EOF" in file.read()
 
 
 REPORT_PDF = ExportFormat(FORMATS["report-pdf"].title, FORMATS["report-pdf"].suffix, writeReportPdf)

@@ -123,7 +123,10 @@ def dicom_obstacle(job: ExportJob) -> str | None:
             "same CT, or choose NIfTI or .seg.nrrd."
         )
     if not provenance.files:
-        return "The DICOM files of the CT are not known. Give their folder with --ct."
+        return (
+            "The DICOM files of the CT are not known. Give their folder with --ct; in 3D Slicer, "
+            "load the series from the DICOM database."
+        )
     if importlib.util.find_spec("highdicom") is None:
         return 'It needs highdicom: pip install "CovidLesionSegLib[dicom]", or 3D Slicer 5.12.'
     return None

@@ -65,7 +65,7 @@ def read_export_job(result: Path, ct: Path | None = None, *, identified: bool = 
             ``review-unreadable``, or why the CT can't be read.
     """
     folder = result if result.is_dir() else result.parent
-    values = _read_values(result / RESULT_FILE if result.is_dir() else result)
+    values = _read_values(result if result.suffix and not result.is_dir() else result / RESULT_FILE)
     try:
         stored = read_segmentation(folder / values["files"]["segmentation"])
         maps = {
@@ -127,7 +127,7 @@ def _read_values(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             "result-not-found",
-            f"There is no result at {str(path.parent)!r}.",
+            f"There is no {path.name} in {str(path.parent)!r}.",
             "Give the folder that covid-lesion-seg segment wrote.",
         )
     try:
