@@ -13,6 +13,7 @@ from CovidLesionSegLib.engine.review_values import LogEntry
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.formats import FORMATS, ExportFormat
 from CovidLesionSegLib.export.job import ExportJob
+from CovidLesionSegLib.export.report_pdf import pdf_obstacle
 from CovidLesionSegLib.export.review_files import write_lesions_csv, write_rows_csv
 
 from .surface_models import OBJ_FORMAT, STL_FORMAT
@@ -24,7 +25,8 @@ def formatsOfReview(segmentationNode: Any) -> Mapping[str, ExportFormat]:
     """Return every format a review can be exported in, by name.
 
     Those of `export.formats` and surface models. The segmentation file is written by Slicer
-    itself, which keeps segments that the user added; lesion list and review log join them.
+    itself, which keeps segments that the user added; lesion list and review log join them. The
+    PDF is left out where its packages are missing, as in Slicer: nothing is installed for it.
 
     Args:
         segmentationNode: vtkMRMLSegmentationNode of the result.
@@ -42,8 +44,11 @@ def formatsOfReview(segmentationNode: Any) -> Mapping[str, ExportFormat]:
             )
         return [path]
 
+    possible = dict(FORMATS)
+    if pdf_obstacle() is not None:
+        del possible["report-pdf"]
     return {
-        **FORMATS,
+        **possible,
         "seg-nrrd": ExportFormat(usual.title, usual.suffix, writeSegmentation),
         "review": ExportFormat("Lesion list and review log (CSV)", _LESIONS, _writeReview),
         "stl": STL_FORMAT,
