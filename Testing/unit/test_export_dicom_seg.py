@@ -139,6 +139,9 @@ def test_the_same_content_is_the_same_object(job: ExportJob, path: Path, tmp_pat
     assert read(job, tmp_path).SOPInstanceUID == uid
     assert read(without_infection(job), tmp_path).SOPInstanceUID != uid
     assert read(replace(job, identified=True), tmp_path).SOPInstanceUID != uid
+    run = replace(job.result.run, threshold=0.123)
+    other = replace(job, result=replace(job.result, run=run))
+    assert read(other, tmp_path).SOPInstanceUID != uid
 
 
 def test_the_validator_finds_no_error(job: ExportJob, path: Path, tmp_path: Path) -> None:

@@ -123,6 +123,19 @@ def test_it_refers_to_the_seg_of_the_same_result(
     assert len(referred) == 1 + len(job.result.ct.provenance.files)
 
 
+def test_other_numbers_of_the_same_masks_are_another_object(
+    job: ExportJob, path: Path, tmp_path: Path
+) -> None:
+    (again,) = write_dicom_sr(job, tmp_path / "again.sr.dcm")
+    table = job.result.quantification
+    fewer = replace(table, scores=dict(list(table.scores.items())[1:]))
+    changed = replace(job, result=replace(job.result, quantification=fewer))
+    (other,) = write_dicom_sr(changed, tmp_path / "other.sr.dcm")
+    first = hd.sr.srread(path)
+    assert hd.sr.srread(again).SOPInstanceUID == first.SOPInstanceUID
+    assert hd.sr.srread(other).SOPInstanceUID != first.SOPInstanceUID
+
+
 def test_finding_sites_name_lobe_and_side(path: Path) -> None:
     (site,) = groups_of(path)["left lower lobe"].finding_sites
     assert site.value.value == "90572001"

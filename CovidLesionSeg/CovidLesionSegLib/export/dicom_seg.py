@@ -123,7 +123,10 @@ def segments_in_seg(job: ExportJob, source: DicomSource) -> list[SegmentInSeg]:
 
 def seg_identity(job: ExportJob, source: DicomSource) -> SegIdentity:
     """Return the identifiers of the SEG of a job; they follow from its content."""
-    content = (masks_digest(job.result), *sorted(job.edited_layers), job.result.run.model_id)
+    run = job.result.run
+    weights = sorted(run.weights_sha256.items())
+    made = (run.model_id, f"{run.threshold:g}", *(f"{name} {value}" for name, value in weights))
+    content = (masks_digest(job.result), *sorted(job.edited_layers), *made)
     return SegIdentity(
         source.uid("seg", __version__, *content),
         source.uid("seg-series", __version__, *content),

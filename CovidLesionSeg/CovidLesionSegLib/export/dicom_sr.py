@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from .dicom_seg import (
 from .dicom_source import DicomSource, read_source, writing_dicom
 from .job import ExportJob
 from .segments import SegmentDefinition, segment_definition
+from .tables import lobes_columns
 
 _SERIES_NUMBER = 7002
 _DEVICE_UID = "2.25.141592330829460310427812164093745829113"
@@ -88,7 +90,10 @@ def make_dicom_sr(job: ExportJob, source: DicomSource) -> Any:
         imaging_measurements=[*(_group(row, parts) for row in rows), *_infection(parts)],
         title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
-    content = (seg.sop_instance_uid, DEFINITIONS_VERSION)
+    # The same masks can come with other numbers: other intervals of another network, say.
+    columns = lobes_columns(job.result.quantification)
+    numbers = json.dumps([(column.name, column.cells) for column in columns])
+    content = (seg.sop_instance_uid, DEFINITIONS_VERSION, numbers)
     dataset = hd.sr.Comprehensive3DSR(
         evidence=[*source.images, _seg_reference(parts)],
         content=report[0],

@@ -88,12 +88,12 @@ def _publish(staging: Path, folder: Path, force: bool) -> None:
     """Move all files to their places; when one can't, put the old ones back."""
     new = sorted(path for path in staging.iterdir() if path.is_file())
     old = staging / "old"
-    old.mkdir()
     for path in new:
         if not force and (folder / path.name).exists():
             raise _exists(path.name)
     done: list[Path] = []
     try:
+        old.mkdir()
         for path in new:
             target = folder / path.name
             if target.exists():
