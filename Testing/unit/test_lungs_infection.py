@@ -42,7 +42,8 @@ def _layer(chest: PlainChest, depth_mm: float) -> Mask:
     rows = round(depth_mm / chest.ct.spacing_mm_zyx[1])
     below = np.roll(chest.lungs, -rows, axis=1) == Lung.RIGHT
     near = (np.abs(chest.z - 130) < 50) & (chest.y > 140)
-    return (chest.lungs == Lung.RIGHT) & ~below & near
+    layer: Mask = (chest.lungs == Lung.RIGHT) & ~below & near
+    return layer
 
 
 def _dense(chest: PlainChest) -> Mask:

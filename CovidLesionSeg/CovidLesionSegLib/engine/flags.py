@@ -13,6 +13,8 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "partial-lung": "The scan or the field of view cuts a lung; percentages refer to the "
         "part that is in the picture.",
         "single-lung": "Only one lung was found.",
+        "orientation-doubtful": "The chest looks upside down or back to front: the file may have "
+        "lost its orientation, and lobes and sides may be swapped.",
         "approximate-lobes": "The lobes are approximate: their borders come from an atlas, not "
         "from the fissures of this patient.",
         "lobe-missing": "A lobe is missing from the lobes that were given; it has no numbers.",

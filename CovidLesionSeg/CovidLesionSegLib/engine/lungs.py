@@ -16,6 +16,7 @@ from .lungs_border import refine_border
 from .lungs_classical import AIR_HU, ClassicalLungs, classical_lungs
 from .lungs_grid import WorkingGrid
 from .lungs_model import merge_model_labels
+from .lungs_orientation import back_to_front, upside_down
 from .masks import Mask
 from .result import Lung
 from .volume import CtVolume
@@ -23,6 +24,7 @@ from .volume import CtVolume
 PARTIAL_LUNG = "partial-lung"
 SINGLE_LUNG = "single-lung"
 HU_OFFSET = "hu-offset-suspected"
+ORIENTATION = "orientation-doubtful"
 
 _CUT_AREA_MM2 = 150.0
 _LATERAL_CUT_AREA_MM2 = 600.0
@@ -38,7 +40,8 @@ class LungMask:
         labels: uint8 ``[z, y, x]`` with the labels of `Lung`, 0 elsewhere.
         flags: ``"partial-lung"`` (the scan or the field of view cuts a lung),
             ``"single-lung"`` (only one was found), ``"hu-offset-suspected"`` (air is more
-            than 60 HU off -1000, so HU bands are off as well).
+            than 60 HU off -1000, so HU bands are off as well), ``"orientation-doubtful"``
+            (head and feet, or front and back, seem to be swapped).
         air_hu: HU of the air around the body, -1000 where none is seen.
     """
 
@@ -95,6 +98,10 @@ def _flags(
         flags.append(SINGLE_LUNG)
     if abs(classical.air_hu + 1000.0) > _MAX_AIR_ERROR_HU:
         flags.append(HU_OFFSET)
+    lung = labels > 0
+    turned = PARTIAL_LUNG not in flags and upside_down(lung, grid)
+    if turned or back_to_front(lung, classical.body, grid):
+        flags.append(ORIENTATION)
     return tuple(flags)
 
 
