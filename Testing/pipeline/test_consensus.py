@@ -89,6 +89,17 @@ def test_models_without_boundary_heads_have_no_boundary_map() -> None:
     assert predict_infection(ct, lungs_of(ct), consensus, Reporter()).boundary is None
 
 
+def test_a_boundary_that_only_supervises_is_not_shown() -> None:
+    ct = make_ct()
+    hidden = replace(member("b", Says(0.5, 0.9)), shows_boundary=False)
+    assert predict_infection(ct, lungs_of(ct), hidden, Reporter()).boundary is None
+    consensus = Consensus("a+b", (member("a", Says(0.5, 0.2)), hidden))
+    boundary = predict_infection(ct, lungs_of(ct), consensus, Reporter()).boundary
+    assert boundary is not None
+    assert boundary.max() == pytest.approx(0.2, abs=1e-3)
+    assert not models.open_infection_model("co-supervision-lite", None, "cpu").shows_boundary
+
+
 def test_no_lung_is_full_agreement() -> None:
     ct = make_ct()
     consensus = Consensus("a+b", (member("a", Says(0.5)), member("b", Says(0.9))))

@@ -108,7 +108,7 @@ class _LesionView:
             with half_precision(model.device):
                 output = model.module(batch)
             infection = (output.infection[:, 0].float() / model.temperature).sigmoid()
-            edge = output.boundary
+            edge = output.boundary if model.shows_boundary else None
             boundary = None if edge is None else self.to_ct(edge[:, 0].float().sigmoid())
             blend.add(self.to_ct(infection), boundary)
 

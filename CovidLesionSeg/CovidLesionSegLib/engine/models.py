@@ -124,6 +124,8 @@ def _open_file(weights: Path, device: str, task: str) -> SliceModel:
 
 
 def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> SliceModel:
+    from CovidLesionSegLib.nets.registry import get_family
+
     _check_task(entry, task)
     recipe = SliceRecipe.from_dict(dict(entry.recipe))
     _check_recipe(entry, recipe)
@@ -135,6 +137,7 @@ def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> 
         temperature=entry.temperature,
         threshold=entry.threshold,
         sha256=entry.sha256,
+        shows_boundary=get_family(entry.family).shows_boundary,
     )
 
 

@@ -24,6 +24,7 @@ class SliceModel:
         temperature: Logits are divided by it.
         threshold: Calibrated probability threshold.
         sha256: Digest of the weight file.
+        shows_boundary: Whether its boundary output is a map to show.
     """
 
     id: str
@@ -33,6 +34,7 @@ class SliceModel:
     temperature: float
     threshold: float
     sha256: str
+    shows_boundary: bool = True
 
     @property
     def members(self) -> tuple[SliceModel, ...]:
@@ -50,7 +52,7 @@ class Consensus:
     """Several 2D networks that answer together.
 
     The probability of infection is the mean of the members' calibrated probabilities; the
-    boundary is the mean over the members that have a boundary head. The agreement of a voxel
+    boundary is the mean over the members whose boundary head is one to show. The agreement of a voxel
     is 1 minus the difference between the largest and the smallest probability that a member
     gives it: 1 when all say the same, 0 when one is certain of what another excludes. The
     range, and not the standard deviation, because it needs no normalisation by the number

@@ -56,6 +56,8 @@ class Family:
             ``"boundary"`` if present, then the side outputs in order.
         official: Layouts of published checkpoints of this family.
         classes: What each channel of the ``infection`` output stands for.
+        shows_boundary: Whether the ``boundary`` output is a map for people, and not only
+            supervision of early features.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Family:
     output_names: Callable[[ModelConfig], tuple[str, ...]]
     official: tuple[OfficialFormat, ...] = ()
     classes: tuple[str, ...] = ("infection",)
+    shows_boundary: bool = True
 
     def resolve(self, config: ModelConfig) -> ModelConfig:
         """Return ``config`` with encoder and every option filled in and checked.

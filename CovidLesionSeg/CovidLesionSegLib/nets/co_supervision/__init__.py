@@ -53,6 +53,9 @@ FAMILY = Family(
     input_contract=input_contract,
     output_names=output_names,
     official=OFFICIAL,
+    # The edge supervises features of the first stages, which can't know where a lesion ends: on
+    # CT the trained head answers with the whole lesion.
+    shows_boundary=False,
 )
 
 __all__ = ["FAMILY", "build", "input_contract", "output_names"]
