@@ -52,10 +52,10 @@ class Consensus:
     """Several 2D networks that answer together.
 
     The probability of infection is the mean of the members' calibrated probabilities; the
-    boundary is the mean over the members whose boundary head is one to show. The agreement of a voxel
-    is 1 minus the difference between the largest and the smallest probability that a member
-    gives it: 1 when all say the same, 0 when one is certain of what another excludes. The
-    range, and not the standard deviation, because it needs no normalisation by the number
+    boundary is the mean over the members whose boundary head is one to show. The agreement of
+    a voxel is 1 minus the difference between the largest and the smallest probability that a
+    member gives it: 1 when all say the same, 0 when one is certain of what another excludes.
+    The range, and not the standard deviation, because it needs no normalisation by the number
     of members and bounds the doubt: neither the mean's own doubt nor the range ever exceeds
     the doubt of the least convinced member (see `uncertainty.doubt`).
 
