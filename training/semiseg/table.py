@@ -88,7 +88,8 @@ def own_rows(runs: Path) -> list[Row]:
         }
         staged = folders["ground glass"].is_dir()
         targets = ("ground glass", "consolidation") if staged else ("infection",)
-        rows += [Row(about["run"], target, folders[target], about) for target in targets]
+        label = f"{about['run']}, {about['steps']} steps"
+        rows += [Row(label, target, folders[target], about) for target in targets]
     return rows
 
 
