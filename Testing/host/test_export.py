@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,22 @@ def test_chosen_formats_are_written_into_a_folder_of_their_own(
     assert result.GetName().startswith("Chest CT infection")
     assert "rejected" in (made / f"{DEFAULT_STEM}.lesions.csv").read_text()
     assert "reject" in (made / f"{DEFAULT_STEM}.review-log.csv").read_text()
+
+
+def test_the_scene_is_written_only_when_the_patient_may_be_named(
+    host: Host, result: Any, folder: Path
+) -> None:
+    box = host.panel.export._boxes["mrb"]
+    assert not box.enabled
+    assert "patient" in box.toolTip
+    host.ui.identifiedCheckBox.setChecked(True)
+    assert box.enabled
+    choose(host, "mrb")
+    host.ui.exportButton.click()
+    with zipfile.ZipFile(exported(folder) / f"{DEFAULT_STEM}.mrb") as bundle:
+        names = {Path(name).suffix for name in bundle.namelist()}
+    assert {".mrml", ".nrrd"} <= names
+    assert host.scene.GetNodeByID(result.GetID()) is not None
 
 
 @pytest.mark.usefixtures("result")

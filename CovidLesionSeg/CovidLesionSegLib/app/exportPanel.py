@@ -45,6 +45,8 @@ class ExportPanel:
         ui.exportButton.connect("clicked(bool)", self._onExport)
         ui.trainingButton.connect("clicked(bool)", self._onTraining)
         ui.exportSection.connect("contentsCollapsed(bool)", lambda *_a: self.update())
+        # Some formats can't be written without naming the patient.
+        ui.identifiedCheckBox.connect("toggled(bool)", lambda *_a: self.update())
 
     def open(self, session: ReviewSession | None) -> None:
         """Export this review, or nothing for None."""

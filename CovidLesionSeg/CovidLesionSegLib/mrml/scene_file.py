@@ -75,7 +75,7 @@ def write_scene(
         text = messages.read().decode(errors="replace").strip()
         if text:
             _LOG.log(logging.ERROR if code else logging.WARNING, "Scene writer: %s", text)
-        if code or not _is_complete(scene):
+        if code or not is_complete_bundle(scene):
             raise CovidLesionSegError(
                 "scene-not-written",
                 "The scene for 3D Slicer could not be written.",
@@ -85,7 +85,7 @@ def write_scene(
         shutil.move(scene, partial)
 
 
-def _is_complete(path: Path) -> bool:
+def is_complete_bundle(path: Path) -> bool:
     """Return whether a bundle holds a scene and data; MRML can fail without saying so."""
     if not zipfile.is_zipfile(path):
         return False

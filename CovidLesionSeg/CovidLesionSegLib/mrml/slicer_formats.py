@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,6 +18,7 @@ from CovidLesionSegLib.export.job import ExportJob
 from CovidLesionSegLib.export.report_pdf import pdf_obstacle
 from CovidLesionSegLib.export.review_files import write_lesions_csv, write_rows_csv
 
+from .scene_file import is_complete_bundle
 from .surface_models import OBJ_FORMAT, STL_FORMAT
 
 _LESIONS = ".lesions.csv"
@@ -44,6 +47,10 @@ def formatsOfReview(segmentationNode: Any) -> Mapping[str, ExportFormat]:
             )
         return [path]
 
+    def writeScene(_job: ExportJob, path: Path) -> list[Path]:
+        writeSceneBundle(segmentationNode.GetScene(), path)
+        return [path]
+
     possible = dict(FORMATS)
     if pdf_obstacle() is not None:
         del possible["report-pdf"]
@@ -51,9 +58,41 @@ def formatsOfReview(segmentationNode: Any) -> Mapping[str, ExportFormat]:
         **possible,
         "seg-nrrd": ExportFormat(usual.title, usual.suffix, writeSegmentation),
         "review": ExportFormat("Lesion list and review log (CSV)", _LESIONS, _writeReview),
+        "mrb": ExportFormat("Whole scene (MRB)", ".mrb", writeScene, _sceneObstacle),
         "stl": STL_FORMAT,
         "obj": OBJ_FORMAT,
     }
+
+
+def _sceneObstacle(job: ExportJob) -> str | None:
+    if job.identified:
+        return None
+    return (
+        "A scene keeps whatever is loaded, the patient's name too. Tick that the patient may be "
+        "named to write it."
+    )
+
+
+def writeSceneBundle(scene: Any, path: Path) -> None:
+    """Write a scene as one file.
+
+    Args:
+        scene: vtkMRMLScene.
+        path: File to write, ending in ``.mrb``.
+
+    Raises:
+        CovidLesionSegError: ``scene-not-written``.
+    """
+    # MRML writes nothing where a folder has brackets in its name: give it a plain one.
+    with tempfile.TemporaryDirectory(prefix="scene-") as folder:
+        bundle = Path(folder) / path.name
+        if not scene.WriteToMRB(str(bundle)) or not is_complete_bundle(bundle):
+            raise CovidLesionSegError(
+                "scene-not-written",
+                "The scene could not be written.",
+                "Look whether the disk is full, or save the scene with File > Save Data.",
+            )
+        shutil.move(bundle, path)
 
 
 def _writeReview(job: ExportJob, path: Path) -> list[Path]:
