@@ -177,9 +177,11 @@ def _volumes(options: argparse.Namespace) -> dict[str, Any]:
     cases, digests = evaluate(options.task, files, store, options.model, device)
     summary = volume_evaluation.summarise(cases, patients_by_case())
     print_table(cases, summary)
+    model = LUNG_MODEL if options.task == "lungs" else options.model
+    command = f"python -m training.evaluate {options.task} --split {options.split}"
     return {
-        "command": f"python -m training.evaluate {options.task} --split {options.split}",
-        "model": LUNG_MODEL if options.task == "lungs" else options.model,
+        "command": command if options.task == "lungs" else f"{command} --model {model}",
+        "model": model,
         "weights_sha256": digests,
         "cases": _json_ready(cases),
         "summary": summary,

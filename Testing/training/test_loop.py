@@ -17,8 +17,8 @@ from training.config import OptimisationConfig, TrainingConfig, load_config
 from training.data.store import StoredCase
 from training.ema import WeightAverage
 from training.loop import Trainer
-from training.optimisation import learning_rate_factor
 from training.objectives import lesion_rim, lung_loss
+from training.optimisation import learning_rate_factor
 from training.run_folder import RunFolder
 
 

@@ -166,7 +166,8 @@ def test_maps_have_the_size_of_their_slices_and_a_row_in_the_table(
     results = [score_row(row, slices_dir) for row in rows]
     assert all(result["images"] == 4 for result in results)
     text = markdown(results)
-    assert f"| one, 1 steps | {results[0]['summary']['published_protocol']['mean_dice']:.3f} [" in text
+    mean_dice = results[0]["summary"]["published_protocol"]["mean_dice"]
+    assert f"| one, 1 steps | {mean_dice:.3f} [" in text
 
 
 def test_the_class_stage_refuses_to_go_without_infection_maps(

@@ -1,0 +1,122 @@
+"""Write the README's section "How good is it": ``python -m training.readme_tables``.
+
+Everything in it comes from the reports in `training/reports` and `training/anatomy/results`; a
+test compares the README with what the reports say now.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .splits import load_split
+
+_HERE = Path(__file__).parent
+README = _HERE.parent / "README.md"
+REPORTS = _HERE / "reports"
+LUNGS = _HERE / "anatomy" / "results" / "lungs.json"
+SECTION = "scores"
+_LUNGS_OF_USERS = "with_infection"
+MODELS = ("inf-net-lite", "bsnet-lite", "co-supervision-lite", "consensus")
+
+_ABOUT_VOLUMES = """\
+Whole scans of patients that no model was trained on; temperature and threshold were chosen on
+the same patients, so these are validation scores, not those of an untouched test set. Dice per
+scan, through the whole pipeline; the mean is over the scans with disease, with a 95% bootstrap
+interval; "error" is the mean absolute error of the infected percentage in points of lung. Two
+readers of such scans agree at a Dice of .74 to .86. `{healthy}` is a nearly healthy scan in
+expiration: the column says how much of its lung is called infected where experts see {truth}%."""
+
+_OTHER_TABLES = """\
+More tables:
+[infected percentage by expert and model](training/anatomy/results/infected_percent.md),
+[dRAM from severity scores alone](training/reports/dram-lite.md),
+[relation-driven training against its own ablation](training/reports/relation.md)."""
+
+
+def replace_section(text: str, name: str, body: str) -> str:
+    """Return the text with what stands between two markers replaced.
+
+    The markers are the comments ``<!-- name: command -->`` and ``<!-- /name -->``.
+
+    Raises:
+        ValueError: The markers are not there.
+    """
+    begin, end = text.find(f"<!-- {name}: "), text.find(f"<!-- /{name} -->")
+    if begin < 0 or end < begin:
+        raise ValueError(f"there is no section {name!r}")
+    first = text.index("-->", begin) + len("-->")
+    return f"{text[:first]}\n{body.strip()}\n{text[end:]}"
+
+
+def scores_text() -> str:
+    """Return the section in Markdown."""
+    reports = {name: _read(REPORTS / f"{name}.json") for name in MODELS}
+    return "\n\n".join([_volumes(reports), _lungs(), _OTHER_TABLES])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def _volumes(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    cases = {key: value["pipeline"] for key, value in reports[MODELS[0]]["cases"].items()}
+    diseased = [key for key, scores in cases.items() if _is_number(scores["dice_diseased"])]
+    (healthy,) = (key for key in cases if key not in diseased)
+    scores = cases[healthy]
+    truth = f"{abs(scores['infected_percent'] - scores['percent_error']):.2f}"
+    head = ["model", *diseased, "mean", f"{healthy}: infected %", "error"]
+    lines = [f"| {' | '.join(head)} |", f"|---{'|--:' * (len(head) - 1)}|"]
+    for name, report in reports.items():
+        lines.append(_volume_row(name, report, diseased, healthy))
+    commands = "\n".join(f"{name}: `{_command(report)}`  " for name, report in reports.items())
+    about = _ABOUT_VOLUMES.format(healthy=healthy, truth=truth)
+    return "\n\n".join([about, "\n".join(lines), f"Made by\n{commands}".rstrip()])
+
+
+def _volume_row(name: str, report: Mapping[str, Any], diseased: list[str], healthy: str) -> str:
+    cases, summary = report["cases"], report["summary"]["pipeline"]
+    mean = summary["dice_diseased"]
+    cells = [f"{cases[key]['pipeline']['dice']:.3f}" for key in diseased]
+    cells.append(f"**{mean['mean']:.3f}** ({mean['low']:.3f} to {mean['high']:.3f})")
+    cells.append(f"{cases[healthy]['pipeline']['infected_percent']:.1f}")
+    cells.append(f"{summary['percent_error']['mean']:.1f}")
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _command(report: Mapping[str, Any]) -> str:
+    return str(report["command"])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and value == value
+
+
+def _lungs() -> str:
+    cases = _read(LUNGS)
+    held_out = [key for key in load_split("bundled").validation if key in cases]
+    dice = [cases[key][_LUNGS_OF_USERS]["lung_dice"] for key in held_out]
+    inside = {key: case[_LUNGS_OF_USERS]["infection_inside"] for key, case in cases.items()}
+    least = min(inside, key=inside.__getitem__)
+    return (
+        f"Lungs: mean Dice {sum(dice) / len(dice):.3f} on the {len(dice)} held-out scans. Of the "
+        f"infection that experts drew, {min(inside.values()):.3f} to {max(inside.values()):.3f} "
+        f"lies inside them; least on {least}, where the experts' own lungs hold "
+        f"{cases[least]['expert_lungs']['infection_inside']:.3f}. "
+        "Made by `python -m training.anatomy.evaluate_lungs --network`."
+    )
+
+
+def main() -> int:
+    """Write the section into the README."""
+    text = README.read_text(encoding="utf-8")
+    README.write_text(replace_section(text, SECTION, scores_text()), encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
