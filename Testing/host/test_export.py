@@ -63,7 +63,8 @@ def test_chosen_formats_are_written_into_a_folder_of_their_own(
     assert made.name.startswith("covid-lesion-seg-")
     assert str(made) in host.ui.exportLabel.text
     names = {path.name for path in made.iterdir()}
-    endings = (".seg.nrrd", ".nii.gz", ".lesions.csv", ".review-log.csv", ".stl", ".obj", ".mtl")
+    endings = [".seg.nrrd", ".nii.gz", ".lesions.csv", ".review-log.csv", ".obj", ".mtl"]
+    endings += ["_Infection.stl", "_Right lung.stl"]
     for ending in endings:
         assert DEFAULT_STEM + ending in names
     stored = read_segmentation(made / f"{DEFAULT_STEM}.seg.nrrd")

@@ -19,7 +19,7 @@ from CovidLesionSegLib.export.report_pdf import pdf_obstacle
 from CovidLesionSegLib.export.review_files import write_lesions_csv, write_rows_csv
 
 from .scene_file import is_complete_bundle
-from .surface_models import OBJ_FORMAT, STL_FORMAT
+from .slicer_surfaces import surfaceFormats
 
 _LESIONS = ".lesions.csv"
 
@@ -59,8 +59,7 @@ def formatsOfReview(segmentationNode: Any) -> Mapping[str, ExportFormat]:
         "seg-nrrd": ExportFormat(usual.title, usual.suffix, writeSegmentation),
         "review": ExportFormat("Lesion list and review log (CSV)", _LESIONS, _writeReview),
         "mrb": ExportFormat("Whole scene (MRB)", ".mrb", writeScene, _sceneObstacle),
-        "stl": STL_FORMAT,
-        "obj": OBJ_FORMAT,
+        **surfaceFormats(segmentationNode),
     }
 
 

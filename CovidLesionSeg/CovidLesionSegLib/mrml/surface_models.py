@@ -1,7 +1,7 @@
 """Surface models of the segments, STL and OBJ, in LPS mm.
 
-VTK alone does it, so that the command line needs no scene; inside 3D Slicer, the exporter of
-its Segmentations module gives the same surfaces with the smoothing that is set there.
+VTK alone does it, so that the command line needs no scene; the panel takes the exporter of
+Slicer's Segmentations module (`slicer_surfaces`).
 """
 
 from __future__ import annotations
