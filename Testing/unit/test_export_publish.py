@@ -217,10 +217,13 @@ def test_a_name_with_a_folder_in_it_is_refused(stem: str, job: ExportJob, tmp_pa
 
 
 _KILLED = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from CovidLesionSegLib.export.formats import ExportFormat
 from CovidLesionSegLib.export.publish import export_files
+
+# A shell that starts this in the background has it ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def write(job, path):
     path.write_text("half")
