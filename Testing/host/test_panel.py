@@ -247,7 +247,7 @@ def test_fast_or_accurate_is_chosen_and_remembered(host: Host, two_models: list[
     box = host.ui.modelComboBox
     assert two_models[:2] == [DEFAULT_MODEL, "consensus"]
     assert box.itemText(0).startswith("Fast: ")
-    assert box.itemText(1) == "Accurate: consensus of 2 models"
+    assert box.itemText(1).startswith("Accurate: consensus of 2 models")
     box.setCurrentIndex(1)
     assert optionsOf(host.widget._parameterNode)["model"] == "consensus"
     host.ui.deviceComboBox.setCurrentIndex(host.ui.deviceComboBox.findData("cpu"))
