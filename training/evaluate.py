@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
 from CovidLesionSegLib.engine.devices import resolve_device
@@ -27,11 +26,12 @@ from CovidLesionSegLib.engine.models import (
     open_infection_model,
     open_lung_model,
 )
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
 from . import semiseg_evaluation, volume_evaluation
+from .command_line import command
 from .config import DataConfig
 from .data.volumes import VolumeFiles, find_volumes, load_volume
 from .splits import VOLUMES, load_split
@@ -131,15 +131,11 @@ def _json_ready(cases: Mapping[str, Scores]) -> dict[str, Any]:
     }
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, measure, print a table and write JSON."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    try:
-        report = _semiseg(options) if options.task == "semiseg" else _volumes(options)
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    report = _semiseg(options) if options.task == "semiseg" else _volumes(options)
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

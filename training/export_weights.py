@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.logging import RichHandler
 
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.family import SegmentationModel
 from CovidLesionSegLib.nets.registry import create_from_config, resolve_config
 from CovidLesionSegLib.weights.catalogue import (
@@ -27,6 +26,7 @@ from CovidLesionSegLib.weights.catalogue import (
 from CovidLesionSegLib.weights.packing import pack_model
 
 from .calibration import Calibration, calibrate, collect
+from .command_line import command
 from .config import TrainingConfig, load_config
 from .data.store import StoredCase, open_store
 from .run_folder import RunFolder
@@ -128,6 +128,7 @@ def install(entry: CatalogueEntry, data: bytes, folder: Path) -> Path:
     return weights
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(prog="python -m training.export_weights", description=__doc__)
@@ -137,16 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESOURCES, help="folder with models.json")
     parser.add_argument("--version", default="1", help="version of the weights")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    try:
-        run = RunFolder(options.run)
-        config = load_config(run.config)
-        cases = _validation_cases(config, options.data, options.cache)
-        entry, data = export(run, cases, options.version)
-        path = install(entry, data, options.out)
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    run = RunFolder(options.run)
+    config = load_config(run.config)
+    cases = _validation_cases(config, options.data, options.cache)
+    entry, data = export(run, cases, options.version)
+    path = install(entry, data, options.out)
     _LOG.info("%s: %d bytes, sha256 %s", path, entry.bytes, entry.sha256)
     return 0
 

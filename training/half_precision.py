@@ -19,15 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.logging import RichHandler
 from torch import nn
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe, slice_stack
-from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 from CovidLesionSegLib.weights.loading import load_model
 from CovidLesionSegLib.weights.store import default_store
 
+from .command_line import command
 from .data.store import wanted_volumes
 from .data.volumes import LabelledVolume, load_volume
 from .prediction import predict_stack
@@ -126,20 +125,16 @@ def broken(measured: Measured, promised: Mapping[str, Mapping[str, float]]) -> l
     ]
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, measure every model for slices of volumes, write the report."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
     parser.add_argument("--json", type=Path, default=REPORT, help="where to write the report")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    try:
-        volumes = [load_volume(files) for files in wanted_volumes(options.data, SOURCES, CASES)]
-        report = {"command": COMMAND, "cases": list(CASES)}
-        models = {entry.id: _report(entry, volumes) for entry in bundled_slice_models()}
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    volumes = [load_volume(files) for files in wanted_volumes(options.data, SOURCES, CASES)]
+    report = {"command": COMMAND, "cases": list(CASES)}
+    models = {entry.id: _report(entry, volumes) for entry in bundled_slice_models()}
     text = json.dumps({**report, "models": models}, indent=1)
     options.json.write_text(text + "\n", encoding="utf-8")
     return 0

@@ -15,11 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.logging import RichHandler
-
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue, read_catalogue
 
+from .command_line import command
 from .export_weights import RESOURCES
 from .half_precision import COMMAND as HALF_PRECISION_COMMAND
 from .half_precision import REPORT as HALF_PRECISION_REPORT
@@ -164,6 +163,7 @@ def _interval(figure: Mapping[str, float | None]) -> str:
     return f"{figure['mean']:.3f} ({_number(figure['low'])} to {_number(figure['high'])})"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the card of every model, and its scores where it has a report."""
     parser = argparse.ArgumentParser(prog="python -m training.model_cards", description=__doc__)
@@ -171,23 +171,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reports", type=Path, default=REPORTS)
     parser.add_argument("--out", type=Path, default=CARDS)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     options.out.mkdir(parents=True, exist_ok=True)
     entries = []
-    try:
-        half_precision = json.loads(HALF_PRECISION_REPORT.read_text(encoding="utf-8"))
-        for entry in read_catalogue(options.catalogue):
-            path = options.reports / f"{entry.id}.json"
-            report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-            scored = entry if report is None else with_scores(entry, report)
-            entries.append(with_half_precision(scored, half_precision))
-            card = options.out / f"{entry.id}.md"
-            card.write_text(card_text(entries[-1], report), encoding="utf-8")
-            _LOG.info("%s", card.name)
-        options.catalogue.write_text(format_catalogue(tuple(entries)), encoding="utf-8")
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    half_precision = json.loads(HALF_PRECISION_REPORT.read_text(encoding="utf-8"))
+    for entry in read_catalogue(options.catalogue):
+        path = options.reports / f"{entry.id}.json"
+        report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        scored = entry if report is None else with_scores(entry, report)
+        entries.append(with_half_precision(scored, half_precision))
+        card = options.out / f"{entry.id}.md"
+        card.write_text(card_text(entries[-1], report), encoding="utf-8")
+        _LOG.info("%s", card.name)
+    options.catalogue.write_text(format_catalogue(tuple(entries)), encoding="utf-8")
     return 0
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.logging import RichHandler
 
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import InputError
 
+from .command_line import command
 from .config import TrainingConfig, load_config
 from .metrics import bootstrap_interval
 from .run_folder import RunFolder, sha256_of
@@ -134,18 +134,14 @@ def _interval_text(figure: dict[str, float]) -> str:
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, compare the runs, write JSON and Markdown."""
     parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders of all variants and splits")
     parser.add_argument("--json", type=Path, required=True, help="report; a table lies beside it")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    try:
-        found = read_runs(options.runs)
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    found = read_runs(options.runs)
     digests = {run.name: sha256_of(RunFolder(run).checkpoint) for run in options.runs}
     report = {
         "command": _COMMAND,

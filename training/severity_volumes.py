@@ -20,16 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.logging import RichHandler
 from torch import nn
 from torch.nn import functional as F
 
 from CovidLesionSegLib.engine.severity import lobe_involvement_score
 from CovidLesionSegLib.engine.windowing import SliceRecipe, slice_stack
 from CovidLesionSegLib.engine.writers import write_map
-from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.nets.losses.dram import COVID_INTERVALS
 
+from .command_line import command
 from .config import TrainingConfig, load_config
 from .data.lobes import LobeCase, lobe_labels
 from .data.store import wanted_volumes
@@ -305,6 +304,7 @@ def _with_nan(cases: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line; evaluate runs or write pseudo labels."""
     parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
@@ -320,19 +320,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         task.add_argument("--data", type=Path, required=True, help="folder with the volume sets")
         task.add_argument("--cache", type=Path, default=Path("cache"), help="prepared lobes")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    try:
-        if options.task == "pseudo":
-            write_pseudo_labels(RunFolder(options.run), options.data, options.cache, options.out)
-            return 0
-        finals = options.final or [None] * len(options.runs)
-        reports = [
-            evaluate(RunFolder(run), options.data, options.cache, final and RunFolder(final))
-            for run, final in zip(options.runs, finals, strict=True)
-        ]
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    if options.task == "pseudo":
+        write_pseudo_labels(RunFolder(options.run), options.data, options.cache, options.out)
+        return 0
+    finals = options.final or [None] * len(options.runs)
+    reports = [
+        evaluate(RunFolder(run), options.data, options.cache, final and RunFolder(final))
+        for run, final in zip(options.runs, finals, strict=True)
+    ]
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
     options.json.with_suffix(".md").write_text(report_table(reports), encoding="utf-8")

@@ -18,11 +18,9 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from CovidLesionSegLib.errors import CovidLesionSegError
-
+from .command_line import command
 from .config import TrainingConfig, load_config
 from .lessons import Curriculum, open_curriculum
 from .loop import Trainer
@@ -108,6 +106,7 @@ def run_lesson(
         return trainer.run(should_stop)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
@@ -120,18 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        config = load_config(options.config)
-        if options.split:
-            config = replace(config, data=replace(config.data, split=options.split))
-        places = (options.data, options.cache, options.out)
-        complete = train(config, *places, options.devices, options.weights)
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    config = load_config(options.config)
+    if options.split:
+        config = replace(config, data=replace(config.data, split=options.split))
+    places = (options.data, options.cache, options.out)
+    complete = train(config, *places, options.devices, options.weights)
     return 0 if complete else 130
 
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from CovidLesionSegLib.engine.phantom import Phantom, PhantomSpec, make_phantom
 
+COARSE = PhantomSpec(seed=7, spacing_mm_zyx=(6.0, 4.0, 4.0), noise_hu=0)
+SMALL = replace(COARSE, scale=0.5, spacing_mm_zyx=(4.0, 2.5, 2.5), lesions=5)
+
 
 def scan_round(spec: PhantomSpec, centre_mm: tuple[float, float, float], size: int) -> Phantom:
     """A cube of ``size`` voxels of the spec's spacing round a position."""

@@ -13,6 +13,7 @@ from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.config import ModelConfig
 from CovidLesionSegLib.nets.registry import create_from_config
+from Testing.support.resuming import assert_resumes_exactly
 from Testing.support.tiny_volumes import tiny_config
 from training.config import RelationConfig, TrainingConfig
 from training.data.store import StoredCase
@@ -51,14 +52,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     relation = RelationConfig(("other",), general_steps=1, ramp_steps=2)
     config = _config(recipe, relation)
-    whole = _trainer(config, cases, tmp_path / "whole")
-    assert whole.run()
-    assert not _trainer(config, cases, tmp_path / "parts").run(lambda step: step == 2)
-    resumed = _trainer(config, cases, tmp_path / "parts")
-    assert resumed.state.step == 2
-    assert resumed.run()
-    expected, found = (item.state.average.module.state_dict() for item in (whole, resumed))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert_resumes_exactly(lambda run: _trainer(config, cases, run), tmp_path)
 
 
 def _gradients(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.result import Lobe
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.registry import create_from_config
+from Testing.support.resuming import assert_resumes_exactly
 from Testing.support.tiny_volumes import severity_config
 from training.config import SeverityConfig, TrainingConfig
 from training.data import lobes
@@ -62,14 +63,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     lobe_cases: list[LobeCase], tmp_path: Path
 ) -> None:
     config = severity_config()
-    whole = _trainer(config, lobe_cases, tmp_path / "whole")
-    assert whole.run()
-    assert not _trainer(config, lobe_cases, tmp_path / "parts").run(lambda step: step == 2)
-    resumed = _trainer(config, lobe_cases, tmp_path / "parts")
-    assert resumed.state.step == 2
-    assert resumed.run()
-    expected, found = (item.state.average.module.state_dict() for item in (whole, resumed))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert_resumes_exactly(lambda run: _trainer(config, lobe_cases, run), tmp_path)
     tables = [RunFolder(tmp_path / name).read("validation") for name in ("whole", "parts")]
     assert tables[0] == tables[1]
 

@@ -20,27 +20,7 @@ from CovidLesionSegLib.engine.phantom import (
 from CovidLesionSegLib.engine.phantom.grid import Grid
 from CovidLesionSegLib.engine.phantom.labels import label
 from CovidLesionSegLib.engine.phantom.patient import Patient
-from Testing.support.phantoms import scan_round, voxel_ml
-
-COARSE = PhantomSpec(seed=7, spacing_mm_zyx=(6.0, 4.0, 4.0), noise_hu=0)
-SMALL = replace(COARSE, scale=0.5, spacing_mm_zyx=(4.0, 2.5, 2.5), lesions=5)
-
-
-@pytest.fixture(scope="module")
-def small() -> Phantom:
-    return make_phantom(SMALL)
-
-
-@pytest.fixture(scope="module")
-def adult_truth() -> Truth:
-    """Of a healthy adult."""
-    return measure_truth(replace(COARSE, lesions=None))
-
-
-@pytest.fixture(scope="module")
-def child_truth() -> Truth:
-    """Of a healthy child."""
-    return measure_truth(replace(SMALL, lesions=None))
+from Testing.support.phantoms import COARSE, SMALL, scan_round, voxel_ml
 
 
 def test_same_seed_same_bytes_other_seed_other_patient(small: Phantom) -> None:

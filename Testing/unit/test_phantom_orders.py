@@ -22,27 +22,7 @@ from CovidLesionSegLib.engine.phantom import (
 from CovidLesionSegLib.engine.phantom.layers import MIXED
 from CovidLesionSegLib.engine.phantom.spec import LobeName
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
-from Testing.support.phantoms import scan_round, voxel_ml
-
-COARSE = PhantomSpec(seed=7, spacing_mm_zyx=(6.0, 4.0, 4.0), noise_hu=0)
-SMALL = replace(COARSE, scale=0.5, spacing_mm_zyx=(4.0, 2.5, 2.5), lesions=5)
-
-
-@pytest.fixture(scope="module")
-def small() -> Phantom:
-    return make_phantom(SMALL)
-
-
-@pytest.fixture(scope="module")
-def adult_truth() -> Truth:
-    """Of a healthy adult."""
-    return measure_truth(replace(COARSE, lesions=None))
-
-
-@pytest.fixture(scope="module")
-def child_truth() -> Truth:
-    """Of a healthy child."""
-    return measure_truth(replace(SMALL, lesions=None))
+from Testing.support.phantoms import COARSE, SMALL, scan_round, voxel_ml
 
 
 def test_pneumonectomy_leaves_the_left_lung() -> None:

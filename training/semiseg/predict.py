@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.logging import RichHandler
 
 from CovidLesionSegLib.engine.devices import resolve_device
-from CovidLesionSegLib.errors import CovidLesionSegError
+from training.command_line import command
 from training.config import TrainingConfig, load_config
 from training.export_weights import load_average
 from training.run_folder import RunFolder
@@ -89,6 +88,7 @@ def _pictures(config: TrainingConfig, maps: NDArray[np.uint8]) -> dict[str, NDAr
     }
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and predict."""
     parser = argparse.ArgumentParser(prog="python -m training.semiseg.predict", description=__doc__)
@@ -99,16 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--flips", action="store_true", help="average over four flips")
     add_common(parser)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        folders = layout_folders(options.set, options.data)
-        places = (options.out, options.cache, options.devices)
-        predict(RunFolder(options.run), folders, *places, options.priors, options.flips)
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    folders = layout_folders(options.set, options.data)
+    places = (options.out, options.cache, options.devices)
+    predict(RunFolder(options.run), folders, *places, options.priors, options.flips)
     return 0
 
 

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from rich.logging import RichHandler
 
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import InputError
+from training.command_line import command
 from training.config import TrainingConfig, load_config
 from training.loop import Trainer, initial_network
 from training.run_folder import RunFolder, sha256_of
@@ -190,6 +190,7 @@ class Propagation:
             self._run_folder(group - 1).checkpoint.unlink(missing_ok=True)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and propagate."""
     parser = argparse.ArgumentParser(prog="python -m training.semiseg.propagation")
@@ -202,24 +203,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stretch", action="store_true", help="as published")
     add_common(parser)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     if options.threads:
         torch.set_num_threads(options.threads)
     rules = PropagationConfig(options.group_size, options.epochs, options.stretch)
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
-    try:
-        config = load_config(options.config)
-        start = start_weights(options.start) or options.start
-        places = (options.data, options.cache, options.out)
-        fabric = Fabric(accelerator=options.devices)
-        complete = Propagation(config, rules, start, places, fabric).run(
-            lambda _: told_to_stop.is_set()
-        )
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    config = load_config(options.config)
+    start = start_weights(options.start) or options.start
+    places = (options.data, options.cache, options.out)
+    fabric = Fabric(accelerator=options.devices)
+    complete = Propagation(config, rules, start, places, fabric).run(
+        lambda _: told_to_stop.is_set()
+    )
     return 0 if complete else 130
 
 

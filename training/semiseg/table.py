@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.logging import RichHandler
-
-from CovidLesionSegLib.errors import CovidLesionSegError
+from training.command_line import command
 from training.metrics import bootstrap_interval
 from training.semiseg_evaluation import ImageScores, score_folder, summarise
 
@@ -147,6 +145,7 @@ def _line(result: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, score and write."""
     parser = argparse.ArgumentParser(prog="python -m training.semiseg.table", description=__doc__)
@@ -154,13 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
     parser.add_argument("--out", type=Path, required=True, help="report, without suffix")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    try:
-        rows = [*published_rows(options.data), *own_rows(options.runs)]
-        results = [score_row(row, options.data) for row in rows]
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    rows = [*published_rows(options.data), *own_rows(options.runs)]
+    results = [score_row(row, options.data) for row in rows]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report = {"command": "python -m training.semiseg.table", "rows": results}
     text = json.dumps(report, indent=1) + "\n"

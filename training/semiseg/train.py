@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from rich.logging import RichHandler
 
-from CovidLesionSegLib.errors import CovidLesionSegError
+from training.command_line import command
 from training.config import TrainingConfig, load_config
 from training.lessons import Curriculum
 from training.run_folder import RunFolder
@@ -70,6 +69,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m training.semiseg.train", description=__doc__)
@@ -83,25 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_common(parser)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        config = load_config(options.config)
-        if options.fold is not None:
-            semiseg = replace(options_of(config), fold=options.fold)
-            config = replace(config, semiseg=semiseg)
-        complete = train(
-            config,
-            (options.data, options.cache, options.out),
-            options.devices,
-            options.pseudo,
-            options.encoder_weights or True,
-            options.weights,
-        )
-    except CovidLesionSegError as error:
-        _LOG.error("%s %s", error.message, error.hint)
-        return error.exit_code
+    config = load_config(options.config)
+    if options.fold is not None:
+        semiseg = replace(options_of(config), fold=options.fold)
+        config = replace(config, semiseg=semiseg)
+    complete = train(
+        config,
+        (options.data, options.cache, options.out),
+        options.devices,
+        options.pseudo,
+        options.encoder_weights or True,
+        options.weights,
+    )
     return 0 if complete else 130
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.result import LobeSource
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.version import __version__
@@ -20,8 +19,7 @@ from .dicom_identity import NO_DATE, NO_TIME, mark_anonymous
 from .dicom_source import (
     DicomSource,
     masks_digest,
-    read_source,
-    writing_dicom,
+    write_object,
 )
 from .job import ExportJob
 from .segments import SegmentDefinition, segment_layers
@@ -68,11 +66,7 @@ def write_dicom_seg(job: ExportJob, path: Path) -> list[Path]:
         CovidLesionSegError: See `dicom_source.read_source`; ``segmentation-empty``;
             ``output-not-written``.
     """
-    with writing_dicom():
-        dataset = make_dicom_seg(job, read_source(job))
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            dataset.save_as(file, enforce_file_format=True)
-    return [path]
+    return write_object(job, path, make_dicom_seg)
 
 
 def make_dicom_seg(job: ExportJob, source: DicomSource) -> Any:

@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.dicom import stack_of_files
 from CovidLesionSegLib.engine.dicom_stack import Stack
 from CovidLesionSegLib.engine.geometry import AxisOrientation
@@ -86,6 +87,27 @@ class DicomSource:
         from pydicom.uid import generate_uid
 
         return str(generate_uid(entropy_srcs=[self.series_uid, str(self.identified), *content]))
+
+
+def write_object(
+    job: ExportJob, path: Path, make: Callable[[ExportJob, DicomSource], Any]
+) -> list[Path]:
+    """Make one DICOM object of a job and write it.
+
+    Args:
+        job: A result whose CT came from DICOM.
+        path: File to write.
+        make: Makes the data set.
+
+    Raises:
+        CovidLesionSegError: See `read_source`; ``dicom-not-made``; ``output-not-written``; what
+            ``make`` raises.
+    """
+    with writing_dicom():
+        dataset = make(job, read_source(job))
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            dataset.save_as(file, enforce_file_format=True)
+    return [path]
 
 
 @contextmanager

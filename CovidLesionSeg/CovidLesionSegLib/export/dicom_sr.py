@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.definitions import DEFINITIONS_VERSION
 from CovidLesionSegLib.engine.result import Measure, RegionRow
 from CovidLesionSegLib.version import __version__
@@ -35,7 +34,7 @@ from .dicom_seg import (
     seg_identity,
     segments_in_seg,
 )
-from .dicom_source import DicomSource, read_source, writing_dicom
+from .dicom_source import DicomSource, write_object
 from .job import ExportJob
 from .segments import SegmentDefinition, segment_definition
 from .tables import lobes_columns
@@ -69,11 +68,7 @@ def write_dicom_sr(job: ExportJob, path: Path) -> list[Path]:
         CovidLesionSegError: See `dicom_source.read_source`; ``segmentation-empty``;
             ``output-not-written``.
     """
-    with writing_dicom():
-        dataset = make_dicom_sr(job, read_source(job))
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            dataset.save_as(file, enforce_file_format=True)
-    return [path]
+    return write_object(job, path, make_dicom_sr)
 
 
 def make_dicom_sr(job: ExportJob, source: DicomSource) -> Any:
