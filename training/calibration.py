@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +20,9 @@ from .data.store import StoredCase
 from .prediction import predict_stack
 
 _EDGES = np.linspace(-16.0, 16.0, 641)
-_CENTRES = (_EDGES[:-1] + _EDGES[1:]) / 2.0
+LOGIT_CENTRES = (_EDGES[:-1] + _EDGES[1:]) / 2.0
+"""Logit of every bin of a `LogitHistogram`."""
+
 _THRESHOLDS = np.round(np.arange(0.2, 0.81, 0.02), 2)
 _LEAST_INFECTED_SHARE = 0.005
 
@@ -74,6 +78,19 @@ def collect(
     return histograms
 
 
+def save_histograms(path: Path, histograms: Sequence[LogitHistogram]) -> None:
+    """Write histograms as JSON."""
+    content = {h.key: [h.positive.tolist(), h.negative.tolist()] for h in histograms}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def load_histograms(path: Path) -> list[LogitHistogram]:
+    """Read what `save_histograms` wrote."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [LogitHistogram(key, *map(np.asarray, counts)) for key, counts in content.items()]
+
+
 def calibrate(histograms: Sequence[LogitHistogram]) -> Calibration:
     """Choose the temperature by likelihood and the threshold by mean Dice.
 
@@ -93,7 +110,7 @@ def calibrate(histograms: Sequence[LogitHistogram]) -> Calibration:
 def dice_at(histogram: LogitHistogram, threshold: float, temperature: float) -> float:
     """Return the Dice of a case when its probabilities are cut at a threshold."""
     cut = temperature * np.log(threshold / (1.0 - threshold))
-    above = cut <= _CENTRES
+    above = cut <= LOGIT_CENTRES
     hits = int(histogram.positive[above].sum())
     called = hits + int(histogram.negative[above].sum())
     wanted = int(histogram.positive.sum())
@@ -101,7 +118,7 @@ def dice_at(histogram: LogitHistogram, threshold: float, temperature: float) -> 
 
 
 def _mean_nll(histograms: Sequence[LogitHistogram], temperature: float) -> float:
-    scaled = _CENTRES / temperature
+    scaled = LOGIT_CENTRES / temperature
     cost_positive, cost_negative = np.logaddexp(0.0, -scaled), np.logaddexp(0.0, scaled)
     return float(
         np.mean(

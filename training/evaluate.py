@@ -34,7 +34,9 @@ from . import semiseg_evaluation, volume_evaluation
 from .command_line import command
 from .config import DataConfig
 from .data.volumes import VolumeFiles, find_volumes, load_volume
+from .predictions import PredictionFolder, predict_bare
 from .splits import VOLUMES, load_split
+from .tables import interval_text
 from .volume_evaluation import Scores, infection_scores, lung_scores
 
 _LOG = logging.getLogger("training")
@@ -66,7 +68,12 @@ def patients_by_case() -> dict[str, str]:
 
 
 def evaluate(
-    task: str, files: Sequence[VolumeFiles], store: WeightsStore, model_id: str, device: str
+    task: str,
+    files: Sequence[VolumeFiles],
+    store: WeightsStore,
+    model_id: str,
+    device: str,
+    predictions: PredictionFolder,
 ) -> tuple[dict[str, Scores], dict[str, str]]:
     """Score cases one by one.
 
@@ -77,6 +84,7 @@ def evaluate(
         model_id: Infection model, or several as `open_infection_model` takes them; not used
             for lungs.
         device: Torch device.
+        predictions: Where predictions of lesions are kept.
 
     Returns:
         Scores by case and variant, and the digest of every weight file used.
@@ -90,11 +98,12 @@ def evaluate(
         digests.update(model.weights_sha256)
     for entry in files:
         volume = load_volume(entry)
-        cases[entry.key] = (
-            lung_scores(volume, lung_model)
-            if model is None
-            else infection_scores(volume, model, lung_model)
-        )
+        if model is None:
+            cases[entry.key] = lung_scores(volume, lung_model)
+        else:
+            predicted = predictions.predict(volume.ct, model, lung_model)
+            bare = predict_bare(volume.ct, model)
+            cases[entry.key] = infection_scores(volume, predicted, bare)
         _LOG.info("%s: %s", entry.key, _brief(cases[entry.key]))
     return {key: scores for key, scores in cases.items() if scores}, digests
 
@@ -105,29 +114,20 @@ def print_table(cases: Mapping[str, Scores], summary: Mapping[str, Any]) -> None
         table = Table("case", *figures, title=variant)
         for key, scores in cases.items():
             table.add_row(key, *(f"{scores[variant][name]:.3f}" for name in figures))
-        means = (_interval_text(figures[name]) for name in figures)
+        means = (interval_text(figures[name]) for name in figures)
         table.add_row("mean [95% interval]", *means, end_section=True)
         Console().print(table)
-
-
-def _interval_text(figure: Mapping[str, float | None]) -> str:
-    if figure["mean"] is None:
-        return "-"
-    return f"{figure['mean']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _brief(scores: Scores) -> dict[str, float]:
     return {variant: round(values["dice"], 3) for variant, values in scores.items()}
 
 
-def _json_ready(cases: Mapping[str, Scores]) -> dict[str, Any]:
-    """Replace NaN by null, which JSON knows."""
+def case_report(scores: Scores) -> dict[str, dict[str, float | None]]:
+    """Round the scores of a case and replace NaN by null, which JSON knows."""
     return {
-        key: {
-            variant: {n: None if math.isnan(v) else round(v, 5) for n, v in values.items()}
-            for variant, values in scores.items()
-        }
-        for key, scores in cases.items()
+        variant: {n: None if math.isnan(v) else round(v, 5) for n, v in values.items()}
+        for variant, values in scores.items()
     }
 
 
@@ -153,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         volumes.add_argument("--split", default="bundled", help="whose validation cases")
         volumes.add_argument("--cases", nargs="*", default=(), help="these cases instead")
         volumes.add_argument("--device", default="auto")
+        volumes.add_argument("--predictions", type=Path, help="keep predictions in this folder")
         volumes.add_argument("--threads", type=int, default=0, help="CPU threads; 0: open")
     semiseg = tasks.add_parser("semiseg", help="maps of COVID-SemiSeg slices")
     semiseg.add_argument("--predictions", type=Path, required=True, help="folder of 8-bit maps")
@@ -170,7 +171,8 @@ def _volumes(options: argparse.Namespace) -> dict[str, Any]:
         store = WeightsStore(options.models, user_model_dir())
     files = select_cases(options.data, options.split, options.cases)
     device = resolve_device(options.device)
-    cases, digests = evaluate(options.task, files, store, options.model, device)
+    kept = PredictionFolder(options.predictions)
+    cases, digests = evaluate(options.task, files, store, options.model, device, kept)
     summary = volume_evaluation.summarise(cases, patients_by_case())
     print_table(cases, summary)
     model = LUNG_MODEL if options.task == "lungs" else options.model
@@ -179,7 +181,7 @@ def _volumes(options: argparse.Namespace) -> dict[str, Any]:
         "command": command if options.task == "lungs" else f"{command} --model {model}",
         "model": model,
         "weights_sha256": digests,
-        "cases": _json_ready(cases),
+        "cases": {key: case_report(scores) for key, scores in cases.items()},
         "summary": summary,
     }
 

@@ -58,16 +58,29 @@ def load_average(run: RunFolder, config: TrainingConfig) -> tuple[SegmentationMo
     return model.half().float().eval(), int(content["step"])
 
 
-def split_text(split: Split) -> str:
-    """Describe a split in a sentence."""
+def split_text(split: Split, calibrated_on: Sequence[str] = ()) -> str:
+    """Describe a split in a sentence.
+
+    Args:
+        split: The split.
+        calibrated_on: Cases that temperature and threshold were chosen on, where those are not
+            the validation cases of the split.
+    """
+    trained = f"By patient, split {split.name!r}: trained on {', '.join(split.training)}; "
+    validation = ", ".join(split.validation)
+    if not calibrated_on or set(calibrated_on) == set(split.validation):
+        return f"{trained}validation (temperature, threshold and the scores here): {validation}."
     return (
-        f"By patient, split {split.name!r}: trained on {', '.join(split.training)}; "
-        f"validation (temperature, threshold and the scores here): {', '.join(split.validation)}."
+        f"{trained}held out: {validation}; temperature and threshold chosen on "
+        f"{', '.join(calibrated_on)} with the networks that these were held out of."
     )
 
 
 def export(
-    run: RunFolder, cases: Sequence[StoredCase], version: str
+    run: RunFolder,
+    cases: Sequence[StoredCase],
+    version: str,
+    calibration: Calibration | None = None,
 ) -> tuple[CatalogueEntry, bytes]:
     """Make catalogue entry and weights file of a run.
 
@@ -78,10 +91,11 @@ def export(
         run: The run folder.
         cases: Validation cases, for the calibration of an infection model.
         version: Version of the weights.
+        calibration: Temperature and threshold chosen elsewhere; ``cases`` are not used then.
     """
     config = load_config(run.config)
     model, step = load_average(run, config)
-    calibration = _calibrated(model, config, cases)
+    calibration = calibration or _calibrated(model, config, cases)
     network = resolve_config(config.model).to_dict()
     description: dict[str, Any] = {
         "id": config.name,
@@ -94,7 +108,7 @@ def export(
         "threshold": calibration.threshold,
         "temperature": calibration.temperature,
         **config.card,
-        "split": split_text(split_of(config.data)),
+        "split": split_text(split_of(config.data), tuple(calibration.dice)),
         "source": {"steps": step, "config": f"training/configs/{config.name}.json"},
     }
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -140,14 +154,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     run = RunFolder(options.run)
     config = load_config(run.config)
-    cases = _validation_cases(config, options.data, options.cache)
+    cases = validation_cases(config, options.data, options.cache)
     entry, data = export(run, cases, options.version)
     path = install(entry, data, options.out)
     _LOG.info("%s: %d bytes, sha256 %s", path, entry.bytes, entry.sha256)
     return 0
 
 
-def _validation_cases(config: TrainingConfig, data_dir: Path, cache_dir: Path) -> list[StoredCase]:
+def validation_cases(config: TrainingConfig, data_dir: Path, cache_dir: Path) -> list[StoredCase]:
+    """Open the validation cases of a run, none for a task without calibration."""
     if config.task not in _CALIBRATED:
         return []
     split = split_of(config.data)

@@ -1,7 +1,7 @@
 """Write model cards and the scores of the catalogue: ``python -m training.model_cards``.
 
-Both are made of the catalogue's entries and of the reports that `training.evaluate` and
-`training.half_precision` left in `training/reports`; no number in them is typed by hand.
+Both are made of the catalogue's entries and of the reports in `training/reports`; no number in
+them is typed by hand.
 """
 
 from __future__ import annotations
@@ -15,13 +15,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue, read_catalogue
 
+from .card_sections import (
+    calibration_section,
+    check_weights,
+    failure_section,
+    half_precision_section,
+    k_fold_section,
+)
 from .command_line import command
 from .export_weights import RESOURCES
-from .half_precision import COMMAND as HALF_PRECISION_COMMAND
+from .failure_cases import REPORT as FAILURES
 from .half_precision import REPORT as HALF_PRECISION_REPORT
+from .k_fold import REPORT as K_FOLD
+from .reliability import REPORT as RELIABILITY
+from .tables import interval_text, number_text
 
 _LOG = logging.getLogger("training")
 _HERE = Path(__file__).parent
@@ -47,12 +56,7 @@ def with_scores(entry: CatalogueEntry, report: Mapping[str, Any]) -> CatalogueEn
     Raises:
         InputError: ``scores-of-other-weights`` if the report is about another file.
     """
-    if report["weights_sha256"].get(entry.id) != entry.sha256:
-        raise InputError(
-            "scores-of-other-weights",
-            f"The report holds scores of other weights than those of {entry.id!r}.",
-            "Run training.evaluate on the exported file.",
-        )
+    check_weights(entry, report["weights_sha256"].get(entry.id), "training.evaluate")
     scores = {"command": report["command"], **report["summary"]}
     return replace(entry, card=replace(entry.card, scores=scores))
 
@@ -68,28 +72,42 @@ def with_half_precision(entry: CatalogueEntry, report: Mapping[str, Any]) -> Cat
     found = report["models"].get(entry.id)
     if found is None:
         return entry
-    if found["sha256"] != entry.sha256:
-        raise InputError(
-            "scores-of-other-weights",
-            f"The half-precision report is about other weights than those of {entry.id!r}.",
-            f"Run {report['command']} on the exported file.",
-        )
+    check_weights(entry, found["sha256"], report["command"])
     scores = {**entry.card.scores, HALF_PRECISION: found["tolerance"]}
     return replace(entry, card=replace(entry.card, scores=scores))
 
 
-def card_text(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> str:
+def card_text(
+    entry: CatalogueEntry, report: Mapping[str, Any] | None, further: Sequence[str] = ()
+) -> str:
     """Return the Markdown of one card.
 
     Args:
         entry: The model.
         report: What `training.evaluate` measured on exactly these weights, or None.
+        further: Sections from other reports; empty ones are left out.
     """
     sections = [f"# {entry.id}", _facts(entry), _use(entry)]
     sections += [_scores(report)] if report is not None else ["Not measured yet."]
+    sections += [section for section in further if section]
     promised = entry.card.scores.get(HALF_PRECISION)
-    sections += [_half_precision(promised)] if promised is not None else []
+    sections += [half_precision_section(promised)] if promised is not None else []
     return "\n\n".join(sections) + "\n"
+
+
+def further_sections(entry: CatalogueEntry) -> list[str]:
+    """Return what the committed reports on calibration, failures and folds say of a model."""
+    makers = {
+        K_FOLD: k_fold_section,
+        RELIABILITY: calibration_section,
+        FAILURES: failure_section,
+    }
+    return [make(entry, _read(path)) for path, make in makers.items() if path.exists()]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _facts(entry: CatalogueEntry) -> str:
@@ -130,37 +148,12 @@ def _scores(report: Mapping[str, Any]) -> str:
             f"|---|{'---|' * len(names)}",
         ]
         for case, scores in report["cases"].items():
-            cells = (_number(scores[variant][name]) for name in names)
+            cells = (number_text(scores[variant][name]) for name in names)
             lines.append(f"| {case} | {' | '.join(cells)} |")
-        means = (_interval(figures[name]) for name in names)
+        means = (interval_text(figures[name]) for name in names)
         lines.append(f"| **mean** | {' | '.join(means)} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
-
-
-def _half_precision(promised: Mapping[str, Mapping[str, float]]) -> str:
-    lines = [
-        "## Half precision\n",
-        f"On slices of real CT no further from float32 than this (`{HALF_PRECISION_COMMAND}`).\n",
-        "| by autocast | mean difference of probabilities | largest | pixels decided otherwise |",
-        "|---|---|---|---|",
-    ]
-    for name, figures in promised.items():
-        lines.append(
-            f"| {name} | {figures['mean_difference']:g} | {figures['largest_difference']:g} "
-            f"| {figures['changed_percent']:g}% |"
-        )
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(figure: Mapping[str, float | None]) -> str:
-    if figure["mean"] is None:
-        return "-"
-    return f"{figure['mean']:.3f} ({_number(figure['low'])} to {_number(figure['high'])})"
 
 
 @command
@@ -173,14 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     entries = []
-    half_precision = json.loads(HALF_PRECISION_REPORT.read_text(encoding="utf-8"))
+    half_precision = _read(HALF_PRECISION_REPORT)
     for entry in read_catalogue(options.catalogue):
         path = options.reports / f"{entry.id}.json"
-        report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        report = _read(path) if path.exists() else None
         scored = entry if report is None else with_scores(entry, report)
         entries.append(with_half_precision(scored, half_precision))
         card = options.out / f"{entry.id}.md"
-        card.write_text(card_text(entries[-1], report), encoding="utf-8")
+        further = further_sections(entries[-1])
+        card.write_text(card_text(entries[-1], report, further), encoding="utf-8")
         _LOG.info("%s", card.name)
     options.catalogue.write_text(format_catalogue(tuple(entries)), encoding="utf-8")
     return 0

@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
+from CovidLesionSegLib.engine.inference import predict_lungs
 from CovidLesionSegLib.engine.lungs import segment_lungs
-from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
-from CovidLesionSegLib.engine.postprocess import infection_mask
 from CovidLesionSegLib.engine.progress import Reporter
-from CovidLesionSegLib.engine.result import Anatomy, LobeSource
-from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
+from CovidLesionSegLib.engine.slice_model import SliceModel
 
 from .data.lung_labels import split_sides
 from .data.volumes import NOT_LABELLED, LabelledVolume
 from .metrics import Mask, bootstrap_interval, lesion_f1, overlap_scores, surface_dice
+from .predictions import CasePrediction
 
 LESION_TOLERANCE_MM = 3.0
 LUNG_TOLERANCE_MM = 1.0
@@ -29,31 +27,26 @@ _LEAST_DISEASE_ML = 1.0
 Scores = dict[str, dict[str, float]]
 
 
-def infection_scores(
-    volume: LabelledVolume, model: InfectionModel, lung_model: SliceModel
-) -> Scores:
+def infection_scores(volume: LabelledVolume, prediction: CasePrediction, bare: Mask) -> Scores:
     """Score an infection model on one case.
+
+    Args:
+        volume: The case.
+        prediction: What the pipeline says about it.
+        bare: What the network alone says, see `predict_bare`.
 
     Returns:
         Scores by variant: ``pipeline`` is what a user gets (the engine's lungs, cropped input,
         3D step), ``expert-lungs`` cuts the bare probability to the expert's lungs where they
         are labelled, ``no-lungs`` takes the bare probability.
     """
-    ct, reporter = volume.ct, Reporter()
     truth = volume.infection == 1
-    lungs = segment_lungs(ct, predict_lungs(ct, lung_model, reporter)).labels
-    anatomy = Anatomy(lungs, None, LobeSource.NONE)
-    prediction, anatomy = predict_with_lungs(ct, anatomy, model, reporter)
-    inside, lungs = prediction.infection, anatomy.lungs
-    everywhere = np.ones(ct.shape_zyx, dtype=np.uint8)
-    bare = predict_infection(ct, everywhere, model, reporter).infection >= model.threshold
-    pipeline = infection_mask(inside, lungs, model.threshold, ct.voxel_volume_ml) > 0
     expert = np.zeros(truth.shape, dtype=bool) if volume.lung is None else volume.lung == 1
-    unlabelled = ~_labelled_slices(volume)
+    unlabelled = ~labelled_slices(volume)
     allowed = expert | truth
-    allowed[unlabelled] = lungs[unlabelled] > 0
-    masks = {"pipeline": pipeline, "expert-lungs": bare & allowed, "no-lungs": bare}
-    predicted_lungs = {"pipeline": lungs > 0}
+    allowed[unlabelled] = prediction.lungs[unlabelled] > 0
+    masks = {"pipeline": prediction.mask(), "expert-lungs": bare & allowed, "no-lungs": bare}
+    predicted_lungs = {"pipeline": prediction.lungs > 0}
     return {
         name: {
             **_mask_scores(mask, truth, volume),
@@ -73,7 +66,7 @@ def lung_scores(volume: LabelledVolume, lung_model: SliceModel) -> Scores:
     if volume.lung is None:
         return {}
     ct, spacing = volume.ct, volume.ct.spacing_mm_zyx
-    slices = _labelled_slices(volume)
+    slices = labelled_slices(volume)
     network = predict_lungs(ct, lung_model, Reporter())
     variants = {
         "network": network,
@@ -94,7 +87,8 @@ def lung_scores(volume: LabelledVolume, lung_model: SliceModel) -> Scores:
     return result
 
 
-def _labelled_slices(volume: LabelledVolume) -> NDArray[np.bool_]:
+def labelled_slices(volume: LabelledVolume) -> NDArray[np.bool_]:
+    """Return for every slice whether an expert drew the lungs there."""
     if volume.lung is None:
         return np.zeros(volume.ct.shape_zyx[0], dtype=bool)
     labelled: NDArray[np.bool_] = (volume.lung != NOT_LABELLED).any(axis=(1, 2))
@@ -117,7 +111,7 @@ def _percent_scores(
     mask: Mask, lungs: Mask, expert_lungs: Mask, volume: LabelledVolume
 ) -> dict[str, float]:
     """Compare the infected percentage of the lungs on the slices with labelled lungs."""
-    slices = _labelled_slices(volume)
+    slices = labelled_slices(volume)
     truth = volume.infection == 1
     expert_voxels, voxels = int(expert_lungs[slices].sum()), int(lungs[slices].sum())
     if not expert_voxels or not voxels:

@@ -1,0 +1,144 @@
+"""Sections of the model cards that come from reports of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.weights.catalogue import CatalogueEntry
+
+from .failure_cases import COMMAND as FAILURE_COMMAND
+from .failure_cases import licence_of
+from .half_precision import COMMAND as HALF_PRECISION_COMMAND
+from .k_fold_text import config_names, k_fold_text
+from .reliability import picture_name
+from .tables import markdown_table, number_text
+
+Report = Mapping[str, Any]
+
+
+def check_weights(entry: CatalogueEntry, sha256: str | None, command: str) -> None:
+    """Refuse a report about other weights than the entry's.
+
+    Raises:
+        InputError: ``scores-of-other-weights``.
+    """
+    if sha256 != entry.sha256:
+        raise InputError(
+            "scores-of-other-weights",
+            f"The report holds scores of other weights than those of {entry.id!r}.",
+            f"Run {command} on the exported file.",
+        )
+
+
+def half_precision_section(promised: Mapping[str, Mapping[str, float]]) -> str:
+    """Say what half precision changes."""
+    rows = [
+        [
+            name,
+            f"{figures['mean_difference']:g}",
+            f"{figures['largest_difference']:g}",
+            f"{figures['changed_percent']:g}%",
+        ]
+        for name, figures in promised.items()
+    ]
+    head = (
+        "by autocast",
+        "mean difference of probabilities",
+        "largest",
+        "pixels decided otherwise",
+    )
+    return (
+        "## Half precision\n\n"
+        f"On slices of real CT no further from float32 than this (`{HALF_PRECISION_COMMAND}`).\n\n"
+        f"{markdown_table(head, rows)}"
+    ).rstrip()
+
+
+def calibration_section(entry: CatalogueEntry, report: Report) -> str:
+    """Say how far the probabilities of a model can be believed; empty without figures.
+
+    Raises:
+        InputError: ``scores-of-other-weights``.
+    """
+    measured = report["models"].get(entry.id)
+    if measured is None:
+        return ""
+    check_weights(entry, measured["sha256"], report["command"])
+    before, after = measured["before"], measured["after"]
+    errors = [[key, f"{before['cases'][key]:.4f}", f"{e:.4f}"] for key, e in after["cases"].items()]
+    errors.append(
+        ["**all**", *(f"{side['calibration_error']:.4f}" for side in (before, after))],
+    )
+    bins = after["bins"]
+    rows = [
+        [
+            f"{index / len(bins['share']):.1f} to {(index + 1) / len(bins['share']):.1f}",
+            f"{100 * share:.2f}",
+            number_text(bins["probability"][index]),
+            number_text(bins["observed"][index]),
+        ]
+        for index, share in enumerate(bins["share"])
+    ]
+    return (
+        "## Calibration\n\n"
+        f"Pixels inside the lungs of the held-out patients, made by `{report['command']}`. ECE: "
+        "expected calibration error over ten bins, every case with the same weight. The "
+        "temperature was chosen on these patients.\n\n"
+        f"![Observed share of infection against probability]({picture_name(entry.id)})\n\n"
+        f"{markdown_table(('case', 'ECE before temperature', 'after'), errors)}\n"
+        f"{markdown_table(('probability', 'pixels, %', 'mean probability', 'observed'), rows)}"
+    ).rstrip()
+
+
+def failure_section(entry: CatalogueEntry, report: Report) -> str:
+    """Say where a model fails worst; empty without figures.
+
+    Raises:
+        InputError: ``scores-of-other-weights``.
+    """
+    measured = report["models"].get(entry.id)
+    if measured is None:
+        return ""
+    check_weights(entry, measured["sha256"], report["command"])
+    head = (
+        "scan",
+        "Dice",
+        "slice from the feet",
+        "wrong",
+        "cm²",
+        "mean HU",
+        "other lung, HU",
+        "in the posterior half",
+    )
+    rows = [
+        [
+            scan["case"],
+            number_text(scan["dice"]),
+            f"{wrong['index'] + 1} of {scan['slices_in_scan']}",
+            wrong["kind"],
+            f"{wrong['area_cm2']:.1f}",
+            f"{wrong['mean_hu']:.0f}",
+            f"{wrong['lung_hu']:.0f}",
+            f"{wrong['dependent_percent']:.0f}%",
+        ]
+        for scan in measured["scans"]
+        for wrong in scan["slices"]
+    ]
+    sources = sorted({f"{scan['case']}: {licence_of(scan['case'])}" for scan in measured["scans"]})
+    return (
+        "## Failure cases\n\n"
+        "The two held-out scans with the lowest Dice, and in each the axial slice with the "
+        "largest area that the model calls and experts did not draw, and the reverse.\n\n"
+        f"{markdown_table(head, rows)}\n"
+        f"Pictures with both outlines: `{FAILURE_COMMAND} --data DATA` draws them; they hold "
+        f"pixels of the data, which is no part of this project. {'; '.join(sources)}."
+    )
+
+
+def k_fold_section(entry: CatalogueEntry, report: Report) -> str:
+    """Say how models trained like this one do on all patients; empty for another config."""
+    if entry.id not in config_names(report):
+        return ""
+    return f"## Cross-validation by patient\n\n{k_fold_text(report)}"

@@ -1,0 +1,93 @@
+"""The report of `training.k_fold` in words and tables, for README and model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from .tables import interval_text, markdown_table, number_text
+
+Report = Mapping[str, Any]
+
+_SHOWN = {
+    "dice_diseased": "Dice, scans with disease",
+    "nsd": "NSD, all scans",
+    "percent_error": "error, points of lung",
+}
+
+_ABOUT_CALIBRATION = (
+    "What choosing temperature and threshold on the scored patients themselves would have "
+    "changed (Dice of the bare network inside the lungs, and expected calibration error):"
+)
+
+
+def config_names(report: Report) -> set[str]:
+    """Return the names of the configs whose runs are the folds."""
+    return {PurePosixPath(fold["config"]).stem for fold in report["folds"].values()}
+
+
+def k_fold_text(report: Report) -> str:
+    """Return everything the report says."""
+    rows = [
+        [name, *(interval_text(figures[score]) for score in _SHOWN)]
+        for name, figures in report["summary"].items()
+    ]
+    parts = [
+        about(report),
+        markdown_table(("variant", *_SHOWN.values()), rows),
+        case_table(report),
+        _ABOUT_CALIBRATION,
+        _calibration_table(report),
+    ]
+    return "\n\n".join(part.rstrip() for part in parts)
+
+
+def about(report: Report) -> str:
+    """Say what was cross-validated and what it does not show."""
+    folds = report["folds"]
+    steps = ", ".join(f"{name}: {fold['steps']} steps" for name, fold in folds.items())
+    return (
+        f"All {len(report['cases'])} scans by k-fold over patients: each is scored by a network "
+        f"trained without its patient ({steps}). Temperature and threshold of a fold were chosen "
+        "on the patients that the *other* folds hold out, so no patient decides anything about "
+        "the network that is scored on it. The lungs come from the bundled lung model, which was "
+        "trained on the lungs of the scans marked *."
+    )
+
+
+def case_table(report: Report) -> str:
+    """Return a row per scan through the pipeline, and the mean."""
+    rows = []
+    for name, fold in report["folds"].items():
+        for key in fold["held_out"]:
+            scores = report["cases"][key]["pipeline"]
+            star = "\\*" if key in report["lungs_trained_on"] else ""
+            figures = [number_text(scores[score]) for score in ("dice_diseased", "nsd")]
+            percent = [number_text(scores[s], 1) for s in ("infected_percent", "percent_error")]
+            rows.append([f"{key}{star}", name, *figures, *percent])
+    summary = report["summary"]["pipeline"]
+    means = [interval_text(summary[score]) for score in ("dice_diseased", "nsd")]
+    error = interval_text(summary["percent_error"], 1)
+    rows.append(["**mean (95% interval)**", "", *means, "", error])
+    return markdown_table(
+        ("scan", "held out by", "Dice", "NSD", "infected %", "error, points of lung"), rows
+    )
+
+
+def _calibration_table(report: Report) -> str:
+    rows = []
+    for name, fold in report["folds"].items():
+        dice = {side: list(fold["dice_in_lungs"][side].values()) for side in ("used", "own")}
+        error = fold["calibration_error"]
+        rows.append(
+            [
+                name,
+                f"{fold['temperature']:.2f}, {fold['threshold']:.2f}",
+                f"{fold['own']['temperature']:.2f}, {fold['own']['threshold']:.2f}",
+                *(f"{sum(values) / len(values):.3f}" for values in dice.values()),
+                *(f"{error[side]:.4f}" for side in ("uncalibrated", "used", "own")),
+            ]
+        )
+    head = ("fold", "T, threshold", "own", "Dice", "own", "ECE without T", "with T", "own")
+    return markdown_table(head, rows)
