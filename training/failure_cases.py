@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ REPORT = _REPORTS / "failure-cases.json"
 PICTURES = Path("runs/failure-cases")
 _SCANS = 2
 _WINDOW_HU = (-1200, 200)
+_GREYS = 24
+_COLOURS = 64
+_KEEPS_OUTLINES = 2
+"""Pillow's octree; its median cut spends all colours on greys."""
+
 _MARGIN_MM = 15.0
 _LEAST_CM2 = 0.1
 """A slice with less wrong tissue than this is no failure to show."""
@@ -126,38 +132,39 @@ def draw(
     title: str,
     path: Path,
 ) -> None:
-    """Draw slices of a scan with the expert's and the model's outline as a PNG of 64 colours."""
+    """Draw slices of a scan with the expert's and the model's outline as a small PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
-    figure = Figure(figsize=(3.6 * len(slices), 3.6), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(slices), 3.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     called, drawn = prediction.mask(), volume.infection == 1
     spacing = volume.ct.spacing_mm_zyx
+    grey_levels = np.linspace(*_WINDOW_HU, _GREYS)
     margin = round(_MARGIN_MM / spacing[1])
     box = bounding_box(prediction.lungs > 0, (0, margin, margin))[1:]
     axes = figure.subplots(1, len(slices), squeeze=False)[0]
     for axis, failed in zip(axes, slices, strict=True):
         axis.imshow(
-            volume.ct.hu[failed.index][box],
+            np.digitize(volume.ct.hu[failed.index][box], grey_levels),
             cmap="gray",
-            vmin=_WINDOW_HU[0],
-            vmax=_WINDOW_HU[1],
+            vmin=0,
+            vmax=_GREYS,
             aspect=spacing[1] / spacing[2],
         )
         for mask, colour in ((drawn, "#00d0ff"), (called, "#ff8c00")):
             if mask[failed.index][box].any():
-                axis.contour(mask[failed.index][box], (0.5,), colors=colour, linewidths=0.9)
+                axis.contour(mask[failed.index][box], (0.5,), colors=colour, linewidths=1.1)
         number, count = failed.index + 1, volume.ct.shape_zyx[0]
         axis.set_title(f"slice {number} of {count}: {failed.kind}", fontsize=8)
         axis.axis("off")
     figure.suptitle(f"{title} (blue: expert, orange: model)", fontsize=9)
-    figure.supxlabel(licence_of(volume.key), fontsize=5)
+    figure.supxlabel(textwrap.fill(licence_of(volume.key), 60 * len(slices)), fontsize=6)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(64).save(path, optimize=True)
+    picture.quantize(_COLOURS, _KEEPS_OUTLINES, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _model_report(
