@@ -84,8 +84,9 @@ def calibration_section(entry: CatalogueEntry, report: Report) -> str:
     return (
         "## Calibration\n\n"
         f"Pixels inside the lungs of the held-out patients, made by `{report['command']}`. ECE: "
-        "expected calibration error over ten bins, every case with the same weight. The "
-        "temperature was chosen on these patients.\n\n"
+        "expected calibration error over ten bins, every case with the same weight; "
+        "errors of opposite sign cancel between cases. The temperature was chosen on these "
+        "patients.\n\n"
         f"![Observed share of infection against probability]({picture_name(entry.id)})\n\n"
         f"{markdown_table(('case', 'ECE before temperature', 'after'), errors)}\n"
         f"{markdown_table(('probability', 'pixels, %', 'mean probability', 'observed'), rows)}"

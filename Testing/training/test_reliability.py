@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from CovidLesionSegLib.engine.windowing import SliceRecipe
+from CovidLesionSegLib.errors import InputError
+from Testing.support.tiny_volumes import tiny_config, tiny_trainer
 from training.calibration import (
     LOGIT_CENTRES,
     LogitHistogram,
@@ -14,7 +17,11 @@ from training.calibration import (
     load_histograms,
     save_histograms,
 )
+from training.card_sections import calibration_section
+from training.data.store import StoredCase
+from training.export_weights import export
 from training.reliability import draw, expected_calibration_error, reliability
+from training.run_folder import RunFolder
 
 
 def _believable(temperature: float, key: str = "case", pixels: float = 1e6) -> LogitHistogram:
@@ -61,6 +68,32 @@ def test_histograms_survive_the_disk(tmp_path: Path) -> None:
         (x.positive == y.positive).all() and (x.negative == y.negative).all()
         for x, y in zip(made, loaded, strict=True)
     )
+
+
+def test_a_card_shows_the_bins_and_the_errors_of_every_case(
+    recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
+) -> None:
+    config = tiny_config("lungs", "lung-unet", recipe, steps=1)
+    tiny_trainer(config, cases, tmp_path / "run").run()
+    entry, _ = export(RunFolder(tmp_path / "run"), [], "1")
+    histograms = [_believable(2.0, "p9_6")]
+    sides = {
+        name: {
+            "calibration_error": error,
+            "cases": {"p9_6": error},
+            "bins": reliability(histograms, 2.0),
+        }
+        for name, error in (("before", 0.0512), ("after", 0.0123))
+    }
+    report = {"command": "c", "models": {"tiny": {"sha256": entry.sha256, **sides}}}
+    text = calibration_section(entry, report)
+    assert "| p9_6 | 0.0512 | 0.0123 |" in text
+    assert "(tiny-reliability.png)" in text
+    assert text.count(" to 0.") + text.count(" to 1.") == 10
+    assert calibration_section(entry, {"models": {}}) == ""
+    report["models"]["tiny"]["sha256"] = "0" * 64  # type: ignore[index]
+    with pytest.raises(InputError):
+        calibration_section(entry, report)
 
 
 def test_the_diagram_is_a_small_picture(tmp_path: Path) -> None:
