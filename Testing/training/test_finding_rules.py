@@ -1,0 +1,106 @@
+"""Rules over findings: contrast to the lung around, and values chosen without the patient."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from CovidLesionSegLib.engine.volume import CtVolume, Provenance
+from training import finding_rules
+from training.finding_rules import (
+    RULES,
+    Finding,
+    Scan,
+    choose,
+    findings_of,
+    left_out,
+    report_text,
+    rule_report,
+)
+from training.predictions import CasePrediction
+
+_SPACING_MM = 3.0
+
+
+def _ct(hu: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> CtVolume:
+    affine = np.diag([_SPACING_MM, _SPACING_MM, _SPACING_MM, 1.0])
+    return CtVolume.from_array(hu, affine, Provenance("array", "c"))
+
+
+def _prediction(ct: CtVolume, called: tuple[slice, ...]) -> CasePrediction:
+    probability = np.zeros(ct.shape_zyx, np.float16)
+    probability[called] = 0.75
+    probability[called[0].start, called[1].start, called[2].start] = 0.875
+    lungs = np.ones(ct.shape_zyx, np.uint8)
+    return CasePrediction(probability, lungs, 0.5, ct.voxel_volume_ml)
+
+
+@pytest.mark.parametrize("large_box", [10**9, 0])
+def test_contrast_is_to_the_lung_around(large_box: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding_rules, "_LARGE_BOX", large_box)
+    hu = np.full((20, 20, 20), -900, np.int16)
+    hu[:, 8:] = -650  # dependent lung
+    hu[8:12, 12:16, 8:12] = -600
+    box = (slice(8, 12), slice(12, 16), slice(8, 12))
+    ct = _ct(hu)
+    drawn = np.zeros(ct.shape_zyx, bool)
+    drawn[8:10, 12:16, 8:12] = True
+    (finding,) = findings_of(ct, _prediction(ct, box), drawn)
+    assert finding.mean_hu == -600
+    assert finding.contrast_hu == 50
+    assert finding.volume_ml == pytest.approx(64 * 0.027)
+    assert finding.drawn_ml == pytest.approx(32 * 0.027)
+    assert finding.peak_probability == 0.875
+    assert 0.75 < finding.mean_probability < 0.76
+
+
+def test_a_finding_without_lung_around_it_is_kept() -> None:
+    ct = _ct(np.full((6, 6, 6), -500, np.int16))
+    everything = (slice(0, 6), slice(0, 6), slice(0, 6))
+    findings = findings_of(ct, _prediction(ct, everything), np.zeros(ct.shape_zyx, bool))
+    assert math.isinf(findings[0].contrast_hu)
+    assert Scan(findings, 0.0, 10.0).kept("contrast_hu", 200.0) == findings
+
+
+def _finding(volume_ml: float, drawn_ml: float, contrast_hu: float) -> Finding:
+    return Finding(volume_ml, drawn_ml, -500.0, contrast_hu, 0.9, 0.7)
+
+
+def _scans() -> dict[str, Scan]:
+    """True findings stand out by 150 HU or more, false ones by less than 100."""
+    clear, faint, false = _finding(10, 9, 300), _finding(5, 4, 155), _finding(5, 0, 95)
+    return {
+        "p9_1": Scan([clear, false], 10.0, 1000.0),
+        "p9_4": Scan([clear, faint, false], 15.0, 1000.0),
+        "p9_6": Scan([_finding(40, 0, 90), _finding(1, 0, -5)], 0.1, 1000.0),
+        "p9_7": Scan([clear], 10.0, 1000.0),
+    }
+
+
+def test_a_rule_is_scored_on_what_it_keeps() -> None:
+    scan = _scans()["p9_4"]
+    assert scan.dice("contrast_hu", 0.0) == pytest.approx(2 * 13 / (20 + 15))
+    assert scan.dice("contrast_hu", 100.0) == pytest.approx(2 * 13 / (15 + 15))
+    assert scan.percent("contrast_hu", 100.0) == pytest.approx(1.5)
+    assert _scans()["p9_6"].percent("contrast_hu", 0.0) == pytest.approx(4.1)
+
+
+def test_a_value_is_chosen_on_other_patients_only() -> None:
+    scans = _scans()
+    assert choose(scans, "contrast_hu") == 100.0
+    assert set(RULES["contrast_hu"]) >= {0.0, 100.0}
+    # Without p9_1 and p9_4 nothing speaks for any rule; p9_6 and p9_7 are one patient.
+    few = {key: scans[key] for key in ("p9_1", "p9_6", "p9_7")}
+    assert left_out(few, "contrast_hu") == {"p9_1": 0.0, "p9_6": 100.0, "p9_7": 100.0}
+
+
+def test_the_report_says_gain_and_loss() -> None:
+    measured = rule_report(_scans(), "contrast_hu")
+    values = {row["value"]: row for row in measured["values"]}
+    assert values[0.0]["healthy_percent"] == [4.1]
+    assert values[100.0]["healthy_percent"] == [0.0]
+    assert values[100.0]["largest_loss"] <= 0.0 < values[160.0]["largest_loss"]
+    text = report_text({"command": "c", "rules": {"contrast_hu": measured}})
+    assert "| p9_6 | 100 | 0.000 | 0.000 | 4.10 | 0.00 |" in text

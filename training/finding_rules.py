@@ -1,0 +1,327 @@
+"""Which findings to drop? ``python -m training.finding_rules RUN... --data DIR``.
+
+In expiration, and where the lung is dependent, tissue grows denser without any disease, and the
+networks call some of it infected. This measures, on the held-out scans of `training.k_fold`,
+what simple rules over connected findings would change: keep a finding only if its mean density
+exceeds that of the lung around it by so many HU (`contrast_hu`), or if its highest or its mean
+probability exceeds a value. The value that a patient is scored with is the one that does best
+for the other patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CovidLesionSegLib.engine.lungs_grid import BlockGrid
+from CovidLesionSegLib.engine.masks import Box, Mask, distance_mm, margin_voxels
+from CovidLesionSegLib.engine.models import open_infection_model, open_lung_model
+from CovidLesionSegLib.engine.volume import CtVolume
+from CovidLesionSegLib.weights.locations import user_model_dir
+from CovidLesionSegLib.weights.store import WeightsStore
+
+from .command_line import command
+from .config import load_config
+from .data.volumes import load_volume
+from .evaluate import patients_by_case, select_cases
+from .k_fold import WORK
+from .predictions import CasePrediction, PredictionFolder
+from .run_folder import RunFolder
+from .splits import split_of
+from .tables import markdown_table
+
+_LOG = logging.getLogger("training")
+_COMMAND = "python -m training.finding_rules"
+REPORT = Path(__file__).parent / "reports" / "finding-rules.json"
+
+SURROUNDINGS_MM = 6.0
+"""How far the lung around a finding reaches."""
+
+_LARGE_BOX = 1_000_000
+"""Voxels from which a box is measured on blocks of about 2 mm."""
+
+_CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)
+_LEAST_DISEASE_ML = 1.0
+
+_ABOUT = (
+    "What changes when connected findings are dropped that have less than a value of one property: "
+    "contrast (mean HU less the median of the uncalled lung within "
+    f"{SURROUNDINGS_MM:g} mm), peak or mean probability. On the held-out scans of the k-fold. The "
+    "second table scores every scan with the value that is best for the other patients; the "
+    "nearly healthy scans decide nothing about any value."
+)
+
+RULES: dict[str, tuple[float, ...]] = {
+    "contrast_hu": tuple(float(value) for value in range(0, 201, 10)),
+    "peak_probability": (0.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99),
+    "mean_probability": (0.0, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85),
+}
+"""Values to try for every property of a finding; the first keeps everything."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One 26-connected component of what a model calls infected.
+
+    Attributes:
+        volume_ml: Its volume.
+        drawn_ml: What of it experts drew as well.
+        mean_hu: Its mean density.
+        contrast_hu: The same less the median of the lung around it that is not called; infinite
+            without any such lung.
+        peak_probability: Highest probability in it.
+        mean_probability: Mean probability in it.
+    """
+
+    volume_ml: float
+    drawn_ml: float
+    mean_hu: float
+    contrast_hu: float
+    peak_probability: float
+    mean_probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """The findings of one scan.
+
+    Attributes:
+        findings: All of them.
+        drawn_ml: What experts drew.
+        lung_ml: Volume of the lungs.
+    """
+
+    findings: list[Finding]
+    drawn_ml: float
+    lung_ml: float
+
+    def kept(self, rule: str, value: float) -> list[Finding]:
+        """Return the findings that a rule keeps."""
+        return [
+            finding for finding in self.findings if getattr(finding, rule) >= value or not value
+        ]
+
+    def dice(self, rule: str, value: float) -> float:
+        """Return the Dice of what a rule keeps."""
+        kept = self.kept(rule, value)
+        both, found = sum(f.drawn_ml for f in kept), sum(f.volume_ml for f in kept)
+        return 2.0 * both / (found + self.drawn_ml) if found + self.drawn_ml else 1.0
+
+    def percent(self, rule: str, value: float) -> float:
+        """Return what of the lungs a rule leaves infected, in percent."""
+        return 100.0 * sum(f.volume_ml for f in self.kept(rule, value)) / self.lung_ml
+
+
+def findings_of(ct: CtVolume, prediction: CasePrediction, drawn: Mask) -> list[Finding]:
+    """Measure every finding of a prediction.
+
+    Args:
+        ct: The CT.
+        prediction: The engine's answer.
+        drawn: bool ``[z, y, x]``, the expert's mask.
+    """
+    called = prediction.mask()
+    labels, _ = ndimage.label(called, structure=_CONNECTIVITY)
+    free = (prediction.lungs > 0) & ~called
+    margin = margin_voxels(SURROUNDINGS_MM, ct.spacing_mm_zyx)
+    result = []
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        finding = labels[box] == label
+        mean_hu = float(ct.hu[box][finding].mean())
+        wide = _widened(box, margin, ct.shape_zyx)
+        around = _around(labels[wide] == label, free[wide], ct.hu[wide], ct.spacing_mm_zyx)
+        probability = prediction.probability[box][finding].astype(np.float32)
+        result.append(
+            Finding(
+                volume_ml=int(finding.sum()) * ct.voxel_volume_ml,
+                drawn_ml=int((finding & drawn[box]).sum()) * ct.voxel_volume_ml,
+                mean_hu=mean_hu,
+                contrast_hu=mean_hu - around,
+                peak_probability=float(probability.max()),
+                mean_probability=float(probability.mean()),
+            )
+        )
+    return result
+
+
+def _widened(box: Box, margin: tuple[int, int, int], shape_zyx: tuple[int, int, int]) -> Box:
+    z, y, x = (
+        slice(max(0, part.start - extra), min(part.stop + extra, size))
+        for part, extra, size in zip(box, margin, shape_zyx, strict=True)
+    )
+    return z, y, x
+
+
+def _around(
+    finding: Mask,
+    free: Mask,
+    hu: NDArray[np.int16],
+    spacing_mm_zyx: tuple[float, float, float],
+) -> float:
+    """Return the median density of the free lung around a finding, -inf without any."""
+    if finding.size > _LARGE_BOX:
+        grid = BlockGrid.over(finding.shape, spacing_mm_zyx)
+        finding, free, hu = grid.centres(finding), grid.centres(free), grid.centres(hu)
+        spacing_mm_zyx = grid.spacing_mm_zyx
+    around = hu[free & (distance_mm(finding, spacing_mm_zyx) <= SURROUNDINGS_MM)]
+    return float(np.median(around)) if around.size else -np.inf
+
+
+def choose(scans: Mapping[str, Scan], rule: str) -> float:
+    """Return the value with the highest mean Dice over scans with disease.
+
+    Values that are as good to a thousandth count as equal; the smallest of them is taken.
+    """
+    diseased = [scan for scan in scans.values() if scan.drawn_ml >= _LEAST_DISEASE_ML]
+    means = [np.mean([scan.dice(rule, value) for scan in diseased]) for value in RULES[rule]]
+    return next(v for v, m in zip(RULES[rule], means, strict=True) if m >= max(means) - 1e-3)
+
+
+def left_out(scans: Mapping[str, Scan], rule: str) -> dict[str, float]:
+    """Return for every scan the value that was chosen without its patient."""
+    patient = patients_by_case()
+    return {
+        key: choose(
+            {k: s for k, s in scans.items() if patient.get(k, k) != patient.get(key, key)}, rule
+        )
+        for key in scans
+    }
+
+
+def rule_report(scans: Mapping[str, Scan], rule: str) -> dict[str, Any]:
+    """Say what a rule changes, for every value and with the value chosen without the patient.
+
+    Returns:
+        ``values``: mean Dice over scans with disease, the largest loss of Dice among them, and
+        the percentage of lung called infected in the others. ``left_out``: per scan, the value
+        chosen on other patients and what it makes of Dice and percentage.
+    """
+    diseased = [key for key, scan in scans.items() if scan.drawn_ml >= _LEAST_DISEASE_ML]
+    values = []
+    for value in RULES[rule]:
+        dice = {key: scans[key].dice(rule, value) for key in diseased}
+        losses = [scans[key].dice(rule, 0.0) - dice[key] for key in diseased]
+        healthy = [scan.percent(rule, value) for key, scan in scans.items() if key not in diseased]
+        values.append(
+            {
+                "value": value,
+                "dice": round(float(np.mean(list(dice.values()))), 5),
+                "largest_loss": round(max(losses), 5),
+                "healthy_percent": [round(percent, 4) for percent in healthy],
+            }
+        )
+    chosen = left_out(scans, rule)
+    cases = {
+        key: {
+            "value": value,
+            "dice_before": round(scans[key].dice(rule, 0.0), 5),
+            "dice": round(scans[key].dice(rule, value), 5),
+            "percent_before": round(scans[key].percent(rule, 0.0), 4),
+            "percent": round(scans[key].percent(rule, value), 4),
+        }
+        for key, value in chosen.items()
+    }
+    return {"values": values, "left_out": cases, "diseased": diseased}
+
+
+def report_text(report: Mapping[str, Any]) -> str:
+    """Return the report in Markdown."""
+    parts = [
+        "# Rules over connected findings",
+        f"{_ABOUT} Made by `{report['command']}`.",
+    ]
+    for rule, measured in report["rules"].items():
+        parts += [f"## {rule}", _value_table(measured), _case_table(measured)]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _value_table(measured: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            f"{row['value']:g}",
+            f"{row['dice']:.4f}",
+            f"{row['largest_loss']:.4f}",
+            ", ".join(f"{percent:.2f}" for percent in row["healthy_percent"]),
+        ]
+        for row in measured["values"]
+    ]
+    head = ("at least", "mean Dice", "largest loss of a scan", "nearly healthy: infected %")
+    return markdown_table(head, rows)
+
+
+def _case_table(measured: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            key,
+            f"{case['value']:g}",
+            f"{case['dice_before']:.3f}",
+            f"{case['dice']:.3f}",
+            f"{case['percent_before']:.2f}",
+            f"{case['percent']:.2f}",
+        ]
+        for key, case in measured["left_out"].items()
+    ]
+    head = ("scan", "value chosen without it", "Dice before", "after", "infected %", "after")
+    return markdown_table(head, rows)
+
+
+def _scans_of(run: RunFolder, data_dir: Path, work: Path) -> dict[str, Scan]:
+    """Measure the held-out scans of a run with the model that `training.k_fold` made of it."""
+    config = load_config(run.config)
+    store = WeightsStore(work / "models", user_model_dir())
+    model, lungs = (
+        open_infection_model(config.name, None, "cpu", store),
+        open_lung_model("cpu", store),
+    )
+    scans = {}
+    for key in split_of(config.data).validation:
+        volume = load_volume(select_cases(data_dir, "bundled", [key])[0])
+        prediction = PredictionFolder(work / "predictions").predict(volume.ct, model, lungs)
+        drawn, voxel_ml = volume.infection == 1, volume.ct.voxel_volume_ml
+        scans[key] = Scan(
+            findings_of(volume.ct, prediction, drawn),
+            int(drawn.sum()) * voxel_ml,
+            int((prediction.lungs > 0).sum()) * voxel_ml,
+        )
+        _LOG.info("%s: %d findings", key, len(scans[key].findings))
+    return scans
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, measure every rule, write the report."""
+    parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", help="the runs that training.k_fold scored")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the volume sets")
+    parser.add_argument("--work", type=Path, default=WORK, help="work folder of training.k_fold")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: open")
+    parser.add_argument("--json", type=Path, default=REPORT, help="where to write the report")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    scans: dict[str, Scan] = {}
+    for run in options.runs:
+        scans.update(_scans_of(RunFolder(run), options.data, options.work))
+    names = " ".join(run.as_posix() for run in options.runs)
+    report = {
+        "command": f"{_COMMAND} {names}",
+        "rules": {rule: rule_report(scans, rule) for rule in RULES},
+    }
+    options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    options.json.with_suffix(".md").write_text(report_text(report), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
