@@ -15,10 +15,17 @@ import pytest
 import vtk
 
 from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.export.seg_nrrd import (
+    REFERENCE_GEOMETRY,
+    segmentation_header,
+    write_segmentation,
+)
 from CovidLesionSegLib.export.segments import segment_layers
 from CovidLesionSegLib.mrml import scene_file
 from CovidLesionSegLib.mrml.headless import HeadlessApplication
 from CovidLesionSegLib.mrml.scene_file import write_scene
+from CovidLesionSegLib.mrml.segmentation_node import addSegmentation
+from CovidLesionSegLib.mrml.volume_node import addCtVolume
 from Testing.mrml.reading import ijk_to_ras, image_array, nodes_of, segment_mask
 from Testing.support.grids import GRIDS
 from Testing.support.results import make_result
@@ -243,3 +250,48 @@ def test_starting_a_writer_imports_no_slicer() -> None:
     )
     package_folder = Path(scene_file.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=package_folder, check=True)
+
+
+def test_the_same_result_gives_the_same_scene(tmp_path: Path) -> None:
+    result = make_result(degrees=12.0)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_scene(tmp_path / name / "scene.mrb", result)
+    write_segmentation(tmp_path / "segmentation.seg.nrrd", result)
+
+    one, two = (tmp_path / name / "scene.mrb" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    with zipfile.ZipFile(one) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".seg.nrrd"))
+        assert archive.read(name) == (tmp_path / "segmentation.seg.nrrd").read_bytes()
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_geometry_in_the_segmentation_is_slicers(grid: str) -> None:
+    result = make_result(**GRIDS[grid])
+    application = HeadlessApplication.start()
+    node = addSegmentation(
+        application.scene, result, addCtVolume(application.scene, result.ct), "Infection"
+    )
+    theirs = node.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY)
+    lines = segmentation_header(result).decode().splitlines()
+    (ours,) = (line for line in lines if line.startswith("Segmentation_ConversionParameters"))
+    ours = ours.split("|")[1]
+
+    def numbers(text: str) -> list[float]:
+        return [float(value) for value in text.rstrip(";").split(";")]
+
+    assert numbers(ours) == pytest.approx(numbers(theirs), abs=1e-9)
+    assert ours.endswith(";")
+
+
+def test_a_bundle_without_a_place_for_the_voxels_is_no_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("CovidLesionSegLib.mrml.scene_bundle.data_files", lambda *_: {})
+
+    with pytest.raises(CovidLesionSegError) as caught:
+        write_scene(tmp_path / "scene.mrb", make_result())
+
+    assert caught.value.code == "scene-not-written"
+    assert list(tmp_path.iterdir()) == []

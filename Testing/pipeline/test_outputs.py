@@ -11,6 +11,7 @@ from CovidLesionSegLib.commands import outputs
 from CovidLesionSegLib.commands.outputs import require_writable, staging_folder
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.export.packed import PackedResult
 from CovidLesionSegLib.mrml import scene_file
 from Testing.support.results import make_result
 
@@ -61,11 +62,13 @@ def test_an_interrupt_ends_the_writer_of_the_scene_at_once(
 ) -> None:
     told: list[bool] = []
 
-    def slow_scene(_path: Path, _result: SegmentationResult, stop: threading.Event) -> None:
+    def slow_scene(
+        _path: Path, _result: SegmentationResult, stop: threading.Event, **_packed: object
+    ) -> None:
         told.append(stop.wait(30))
         raise CovidLesionSegError("scene-not-written", "It was stopped.")
 
-    def interrupted(_path: Path, _result: SegmentationResult) -> None:
+    def interrupted(_path: Path, _result: SegmentationResult, _packed: PackedResult) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scene_file, "write_scene", slow_scene)
@@ -80,7 +83,9 @@ def test_an_interrupt_ends_the_writer_of_the_scene_at_once(
 def test_only_a_scene_that_may_be_missing_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    def failing_scene(_path: Path, _result: SegmentationResult, stop: threading.Event) -> None:
+    def failing_scene(
+        _path: Path, _result: SegmentationResult, stop: threading.Event, **_packed: object
+    ) -> None:
         assert not stop.is_set()
         raise CovidLesionSegError(code, "No scene.")
 

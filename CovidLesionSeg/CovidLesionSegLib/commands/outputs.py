@@ -16,39 +16,45 @@ from CovidLesionSegLib.engine.result_json import result_to_json
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.overview import write_overview
+from CovidLesionSegLib.export.packed import PackedResult
 from CovidLesionSegLib.export.seg_nrrd import write_segmentation
 from CovidLesionSegLib.export.tables import TableSource, write_lobes_csv
 
 RESULT_FILE = "result.json"
 
 
-def _write_boundary(path: Path, result: SegmentationResult) -> None:
-    if result.prediction.boundary is not None:
-        write_map(path, result.prediction.boundary, result.ct)
+_Writer = Callable[[Path, SegmentationResult, PackedResult], object]
 
 
-def _write_agreement(path: Path, result: SegmentationResult) -> None:
-    if result.prediction.agreement is not None:
-        write_map(path, result.prediction.agreement, result.ct)
+def _map_writer(name: str) -> _Writer:
+    """Return a writer for a map that not every model gives."""
+
+    def write(path: Path, result: SegmentationResult, packed: PackedResult) -> None:
+        values = getattr(result.prediction, name)
+        if values is not None:
+            write_map(path, values, result.ct, packed.map(name))
+
+    return write
 
 
-_WRITERS: Mapping[str, tuple[str, Callable[[Path, SegmentationResult], object]]] = {
-    "segmentation": ("segmentation.seg.nrrd", write_segmentation),
-    "probability": (
-        "probability.nii.gz",
-        lambda path, result: write_map(path, result.prediction.infection, result.ct),
-    ),
-    "boundary": ("boundary.nii.gz", _write_boundary),
-    "agreement": ("agreement.nii.gz", _write_agreement),
+_WRITERS: Mapping[str, tuple[str, _Writer]] = {
+    "overview": ("overview.png", lambda path, result, _packed: write_overview(path, result)),
     "table": (
         "lobes.csv",
-        lambda path, result: write_lobes_csv(
+        lambda path, result, _packed: write_lobes_csv(
             path, result.quantification, result.run, TableSource.of(result)
         ),
     ),
-    "overview": ("overview.png", write_overview),
+    "segmentation": (
+        "segmentation.seg.nrrd",
+        lambda path, result, packed: write_segmentation(path, result, packed.segmentation()),
+    ),
+    "probability": ("probability.nii.gz", _map_writer("infection")),
+    "boundary": ("boundary.nii.gz", _map_writer("boundary")),
+    "agreement": ("agreement.nii.gz", _map_writer("agreement")),
 }
-"""File name and writer by kind, in the order of writing."""
+"""File name and writer by kind, in the order of writing: the picture first, because voxels are
+being compressed meanwhile."""
 
 _SCENE_FILE = "scene.mrb"
 _SCENE_MAY_FAIL = ("mrml-extra-missing", "scene-not-written")
@@ -112,11 +118,14 @@ def write_outputs(
     reporter = reporter or Reporter()
     names: dict[str, str] = {}
     with staging_folder(folder) as staging, reporter.stage("write"):
-        # The scene is written by a process of its own, so the other files need not wait.
-        with _background_scene(staging / _SCENE_FILE, result) as scene_problem:
+        # The scene is made by a process of its own, so the other files need not wait.
+        with (
+            PackedResult(result) as packed,
+            _background_scene(staging / _SCENE_FILE, result, packed) as scene_problem,
+        ):
             for done, (kind, (name, write)) in enumerate(_WRITERS.items()):
                 reporter.advance(done, len(_WRITERS) + 2)
-                write(staging / name, result)
+                write(staging / name, result, packed)
                 if (staging / name).exists():
                     names[kind] = name
             reporter.advance(len(_WRITERS), len(_WRITERS) + 2)
@@ -132,7 +141,7 @@ def write_outputs(
 
 @contextmanager
 def _background_scene(
-    path: Path, result: SegmentationResult
+    path: Path, result: SegmentationResult, packed: PackedResult
 ) -> Iterator[Callable[[], CovidLesionSegError | None]]:
     """Write the scene while the block runs; the block's end, good or bad, is its end as well.
 
@@ -154,7 +163,7 @@ def _background_scene(
         return None
 
     with ThreadPoolExecutor(1, "scene") as background:
-        writing = background.submit(write_scene, path, result, stop=stop)
+        writing = background.submit(write_scene, path, result, stop=stop, packed=packed)
         try:
             yield wait
         finally:

@@ -75,10 +75,14 @@ class AxisOrientation:
 
     def from_lps(self, array_zyx: NDArray[ScalarT]) -> NDArray[ScalarT]:
         """Return ``[z, y, x]`` voxels on the input grid ``[k, j, i]``; inverse of `to_lps`."""
+        return np.ascontiguousarray(self.input_view(array_zyx))
+
+    def input_view(self, array_zyx: NDArray[ScalarT]) -> NDArray[ScalarT]:
+        """Return ``[z, y, x]`` voxels on the input grid ``[k, j, i]``, without copying."""
         flip = tuple(slice(None, None, -1 if self.flipped[row] else 1) for row in (2, 1, 0))
         order = tuple(2 - self.source_axis[row] for row in (2, 1, 0))
         inverse = tuple(int(axis) for axis in np.argsort(order))
-        return np.ascontiguousarray(array_zyx[flip].transpose(inverse))
+        return array_zyx[flip].transpose(inverse)
 
     def affine_to_lps_order(self, affine_lps: Affine, shape_kji: tuple[int, ...]) -> Affine:
         """Return the affine of the reordered grid: index ``(x, y, z)`` to LPS in mm."""

@@ -15,7 +15,7 @@ from .labelmaps import write_labelmaps
 from .report_content import report_content
 from .report_html import write_report_html
 from .report_pdf import pdf_obstacle, write_report_pdf
-from .seg_nrrd import seg_nrrd_support, write_segmentation
+from .seg_nrrd import write_segmentation
 from .tables import TableSource, write_lobes_csv, write_lobes_json
 
 NO_CT = "It needs the CT that was segmented. Give it with --ct."
@@ -86,9 +86,7 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
         "dicom-sr": ExportFormat(
             "DICOM measurement report", ".sr.dcm", write_dicom_sr, dicom_obstacle
         ),
-        "seg-nrrd": ExportFormat(
-            "Segmentation for 3D Slicer", ".seg.nrrd", _write_seg_nrrd, seg_nrrd_support
-        ),
+        "seg-nrrd": ExportFormat("Segmentation for 3D Slicer", ".seg.nrrd", _write_seg_nrrd),
         "nifti": ExportFormat("Label maps as NIfTI with a legend", ".nii.gz", write_labelmaps),
         "csv": ExportFormat("Table by lobe (CSV)", ".lobes.csv", _write_csv),
         "json": ExportFormat("Table by lobe (JSON)", ".lobes.json", _write_json),

@@ -6,29 +6,32 @@ axis lists the layers when segments overlap, and key/value pairs with the segmen
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import os
 import re
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.atomic import atomic_path
+from CovidLesionSegLib.engine.deflate import LABELS, Deflated, Deflating, worker_pool
 from CovidLesionSegLib.engine.geometry import Affine
+from CovidLesionSegLib.engine.masks import bounding_box
+from CovidLesionSegLib.engine.nrrd_file import nrrd_header, write_nrrd
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.errors import InputError
 
 from .segments import SegmentDefinition, SegmentLayer, segment_layers
 
-_COMPRESSION_LEVEL = 5
-"""Label maps shrink a hundredfold at any level; higher ones only take longer."""
-
 TERMINOLOGY_TAG = "TerminologyEntry"
 SOURCE_TAG = "CovidLesionSeg.Source"
+REFERENCE_GEOMETRY = "Reference image geometry"
+"""Slicer's conversion parameter for the grid that a segmentation is edited on."""
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,6 @@ class StoredSegmentation:
         raise KeyError(segment_id)
 
 
-def seg_nrrd_support(_job: object = None) -> str | None:
-    """Return why no such file can be written here; None if it can."""
-    if importlib.util.find_spec("nrrd") is not None:
-        return None
-    return "It needs the package pynrrd; in 3D Slicer, save the segmentation node instead."
-
-
 def segment_tags(definition: SegmentDefinition, result: SegmentationResult) -> dict[str, str]:
     """Return the tags of a segment: its codes, and where its outline came from."""
     sources = {
@@ -95,7 +91,9 @@ def segment_tags(definition: SegmentDefinition, result: SegmentationResult) -> d
     }
 
 
-def write_segmentation(path: str | os.PathLike[str], result: SegmentationResult) -> None:
+def write_segmentation(
+    path: str | os.PathLike[str], result: SegmentationResult, packed: Deflated | None = None
+) -> None:
     """Write the segments of a result on exactly the grid of the input.
 
     The same result gives the same bytes.
@@ -103,37 +101,60 @@ def write_segmentation(path: str | os.PathLike[str], result: SegmentationResult)
     Args:
         path: File to write, ending in ``.seg.nrrd``.
         result: The result; which segments it has is decided by `segment_layers`.
+        packed: What `pack_segmentation` gave, if that was done already; saves time.
 
     Raises:
         CovidLesionSegError: ``output-not-written``.
     """
-    import nrrd
+    if packed is None:
+        with worker_pool() as pool:
+            packed = pack_segmentation(result, pool).result()
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        write_nrrd(file, segmentation_header(result), packed)
 
+
+def pack_segmentation(result: SegmentationResult, pool: Executor) -> Deflating:
+    """Compress the label maps of a result, side by side voxel by voxel.
+
+    Args:
+        result: The result.
+        pool: Who compresses.
+    """
+    views = _input_views(segment_layers(result), result)
+
+    def slab(part: slice) -> NDArray[np.uint8]:
+        return np.stack([view[part] for view in views], axis=-1)
+
+    entry_bytes = len(views) * views[0][:1].size
+    return Deflating(slab, len(views[0]), entry_bytes, LABELS, pool)
+
+
+def segmentation_header(result: SegmentationResult) -> bytes:
+    """Return what stands before the voxels in a segmentation file."""
     layers = segment_layers(result)
-    labels = [result.ct.to_input_grid(layer.labels) for layer in layers]
-    affine = result.ct.input_affine_lps
-    header: dict[str, Any] = {
-        "space": "left-posterior-superior",
-        "kinds": ["domain"] * 3,
-        "space directions": np.ascontiguousarray(affine[:3, :3].T),
-        "space origin": affine[:3, 3],
-        "encoding": "gzip",
-    }
-    voxels = labels[0]
-    if len(labels) > 1:
-        voxels = np.stack(labels, axis=-1)
-        header["kinds"] = ["list", *header["kinds"]]
-        header["space directions"] = np.vstack([np.full(3, np.nan), header["space directions"]])
-    header |= _segment_fields(layers, labels, result) | {
+    views = _input_views(layers, result)
+    fields = _segment_fields(layers, views, result) | {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
-        "Segmentation_ConversionParameters": "",
+        "Segmentation_ConversionParameters": f"{REFERENCE_GEOMETRY}|{_geometry(result)}|&",
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
-    buffer = io.BytesIO()
-    nrrd.write(buffer, voxels, header, index_order="C", compression_level=_COMPRESSION_LEVEL)
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        _write_without_comments(buffer, file)
+    affine, shape = result.ct.input_affine_lps, views[0].shape
+    return nrrd_header(views[0].dtype, shape, affine, len(views), fields)
+
+
+def _geometry(result: SegmentationResult) -> str:
+    """Return the CT's grid in Slicer's serial form: index to RAS row by row, then the extent."""
+    matrix = _LPS_TO_RAS @ result.ct.input_affine_lps + 0.0
+    shape = result.ct.orientation.input_view(result.ct.hu).shape
+    extent = [bound for size in shape[::-1] for bound in (0, size - 1)]
+    return "".join(f"{value:.15g};" for value in (*matrix.ravel(), *extent))
+
+
+def _input_views(
+    layers: tuple[SegmentLayer, ...], result: SegmentationResult
+) -> list[NDArray[np.uint8]]:
+    return [result.ct.orientation.input_view(layer.labels) for layer in layers]
 
 
 def read_segmentation(path: str | os.PathLike[str]) -> StoredSegmentation:
@@ -177,12 +198,13 @@ def _segment_fields(
     fields: dict[str, str] = {}
     number = 0
     for layer_index, (layer, labels) in enumerate(zip(layers, labels_kji, strict=True)):
-        for definition in layer.segments:
+        extents = _extents(labels, [definition.label for definition in layer.segments])
+        for definition, extent in zip(layer.segments, extents, strict=True):
             tags = segment_tags(definition, result).items()
             values = {
                 "Color": " ".join(f"{channel:g}" for channel in definition.color),
                 "ColorAutoGenerated": "0",
-                "Extent": _extent(labels == definition.label),
+                "Extent": extent,
                 "ID": definition.id,
                 "LabelValue": str(definition.label),
                 "Layer": str(layer_index),
@@ -195,24 +217,25 @@ def _segment_fields(
     return fields
 
 
-def _extent(mask_kji: NDArray[np.bool_]) -> str:
-    """Return the first and last index along i, j and k, as VTK writes extents."""
-    bounds: list[int] = []
-    for axis in (2, 1, 0):
-        others = tuple(other for other in range(3) if other != axis)
-        indices = np.flatnonzero(mask_kji.any(axis=others))
-        bounds += [int(indices[0]), int(indices[-1])] if indices.size else [0, -1]
-    return " ".join(str(bound) for bound in bounds)
-
-
-def _write_without_comments(nrrd_file: io.BytesIO, file: IO[bytes]) -> None:
-    """Copy an NRRD without its comment lines, which hold the time of writing."""
-    nrrd_file.seek(0)
-    for line in iter(nrrd_file.readline, b"\n"):
-        if not line.startswith(b"#"):
-            file.write(line)
-    file.write(b"\n")
-    file.write(nrrd_file.read())
+def _extents(labels_kji: NDArray[np.uint8], labels: list[int]) -> list[str]:
+    """Return the first and last index of labels along i, j and k, as VTK writes extents."""
+    nothing = "0 -1 0 -1 0 -1"
+    present = labels_kji > 0
+    if not present.any():
+        return [nothing] * len(labels)
+    whole = bounding_box(present)
+    extents = []
+    for label in labels:
+        mask = labels_kji[whole] == label
+        if not mask.any():
+            extents.append(nothing)
+            continue
+        box = [
+            (outer.start + inner.start, outer.start + inner.stop - 1)
+            for outer, inner in zip(whole, bounding_box(mask), strict=True)
+        ]
+        extents.append(" ".join(f"{first} {last}" for first, last in box[::-1]))
+    return extents
 
 
 def _stored_segments(header: dict[str, Any]) -> tuple[StoredSegment, ...]:

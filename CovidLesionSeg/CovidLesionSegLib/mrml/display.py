@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.volume import CtVolume
 
 LUNG_WINDOW_HU = 1500.0
 LUNG_LEVEL_HU = -600.0
@@ -59,14 +60,27 @@ def pointOfInterestRas(result: SegmentationResult, ctNode: Any) -> tuple[float, 
         result: The result.
         ctNode: vtkMRMLScalarVolumeNode of its CT, perhaps under a transform.
     """
-    index_zyx = _indexOfInterest(result)
-    x, y, z = (result.ct.affine_lps @ [*index_zyx[::-1], 1.0])[:3]
+    return pointRas(result.ct, indexOfInterest(result), ctNode)
+
+
+def pointRas(
+    ct: CtVolume, index_zyx: tuple[float, float, float], ctNode: Any
+) -> tuple[float, float, float]:
+    """Return where a voxel of a CT lies in world coordinates, in mm.
+
+    Args:
+        ct: The CT.
+        index_zyx: Index of the voxel, in LPS axis order.
+        ctNode: vtkMRMLScalarVolumeNode of the CT, perhaps under a transform.
+    """
+    x, y, z = (ct.affine_lps @ [*index_zyx[::-1], 1.0])[:3]
     world = [0.0, 0.0, 0.0]
     ctNode.TransformPointToWorld([-x, -y, z], world)
     return world[0], world[1], world[2]
 
 
-def _indexOfInterest(result: SegmentationResult) -> tuple[float, float, float]:
+def indexOfInterest(result: SegmentationResult) -> tuple[float, float, float]:
+    """Return the index of the voxel to look at first; see `pointOfInterestRas`."""
     for mask in (result.infection, result.anatomy.lungs):
         areas = np.count_nonzero(mask, axis=(1, 2))
         if areas.any():

@@ -1,4 +1,4 @@
-"""The process that writes ``scene.mrb``: reads a result from standard input."""
+"""The process that makes the scene of ``scene.mrb``: reads an outline from standard input."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import pickle
 import sys
 from pathlib import Path
 
-from CovidLesionSegLib.engine.result import SegmentationResult
+import vtk
 
-from .display import jumpTo, pointOfInterestRas, setLungWindow, showInSliceViews
+from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.export.seg_nrrd import REFERENCE_GEOMETRY
+
+from .display import jumpTo, pointRas, setLungWindow, showInSliceViews
 from .headless import HeadlessApplication
 from .hierarchy import addStudy
 from .scene import ResultNodes, addResult
+from .scene_outline import SceneOutline
 from .views import addViews
 from .volume_node import addCtVolume
 
 
-def buildScene(application: HeadlessApplication, result: SegmentationResult) -> ResultNodes:
+def buildScene(
+    application: HeadlessApplication,
+    result: SegmentationResult,
+    interest_zyx: tuple[float, float, float],
+) -> ResultNodes:
     """Fill an empty scene with a result and with views that show it.
 
     Args:
         application: An application without windows.
         result: The result.
+        interest_zyx: Index of the voxel that the views open at.
     """
     scene = application.scene
     ctNode = addCtVolume(scene, result.ct)
@@ -30,16 +39,29 @@ def buildScene(application: HeadlessApplication, result: SegmentationResult) -> 
     nodes = addResult(scene, result, ctNode)
     addViews(application, ctNode, nodes.table)
     showInSliceViews(scene, ctNode, nodes.boundaryMap)
-    jumpTo(scene, pointOfInterestRas(result, ctNode))
+    jumpTo(scene, pointRas(result.ct, interest_zyx, ctNode))
     return nodes
 
 
+def dropVoxels(nodes: ResultNodes) -> None:
+    """Leave next to nothing of CT and segmentation, so that saving them takes no time."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(1, 1, 1)
+    image.AllocateScalars(nodes.ct.GetImageData().GetScalarType(), 1)
+    image.GetPointData().GetScalars().Fill(0)
+    nodes.ct.SetAndObserveImageData(image)
+    # It would be saved in the size of the CT; `segmentation_header` says what it was.
+    segmentation = nodes.segmentation.GetSegmentation()
+    segmentation.SetConversionParameter(REFERENCE_GEOMETRY, "")
+
+
 def main() -> None:
-    """Write the result on standard input to the path on the command line."""
+    """Write the outline on standard input to the path on the command line."""
     # The pipe comes from `scene_file`, never from a file: nobody else can fill it.
-    result: SegmentationResult = pickle.load(sys.stdin.buffer)
+    outline: SceneOutline = pickle.load(sys.stdin.buffer)
     application = HeadlessApplication.start()
-    buildScene(application, result)
+    nodes = buildScene(application, outline.stand_in(), outline.interest_zyx)
+    dropVoxels(nodes)
     application.save(Path(sys.argv[1]))
 
 

@@ -1,8 +1,9 @@
 """``scene.mrb``, written by a process of its own.
 
 `write_scene` needs nothing of Slicer in this process: a crash, a leak or a message of VTK stays
-in the child, and the other outputs of a run are safe. The result travels through a pipe, so
-that no copy of the CT lies on the disk.
+in the child, and the other outputs of a run are safe. The child gets an outline of the result
+through a pipe and makes the scene; the voxels, which other files hold as well, are compressed
+here and put into the bundle.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import importlib.util
 import logging
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
 from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.export.packed import PackedResult
+
+from .scene_bundle import fill_bundle, is_complete_bundle
+from .scene_outline import SceneOutline
 
 _LOG = logging.getLogger(__name__)
 _CHILD = "CovidLesionSegLib.mrml.scene_child"
@@ -41,6 +45,7 @@ def write_scene(
     result: SegmentationResult,
     timeout_s: float = _TIMEOUT_S,
     stop: threading.Event | None = None,
+    packed: PackedResult | None = None,
 ) -> None:
     """Write CT, segmentation, maps, table and views as one file that 3D Slicer opens.
 
@@ -49,6 +54,7 @@ def write_scene(
         result: The result.
         timeout_s: After this many seconds the writer counts as stuck.
         stop: Ends the writer when it is set from another thread.
+        packed: The result's voxels, if they are being compressed already; saves time.
 
     Raises:
         CovidLesionSegError: ``mrml-extra-missing`` without slicer-core,
@@ -68,6 +74,7 @@ def write_scene(
         atomic_path(path) as partial,
         tempfile.TemporaryDirectory(prefix="scene-") as folder,
         tempfile.TemporaryFile() as messages,
+        nullcontext(packed) if packed is not None else PackedResult(result) as voxels,
     ):
         scene = Path(folder) / name
         code = _run_child(scene, result, messages, timeout_s, stop or threading.Event())
@@ -76,22 +83,20 @@ def write_scene(
         if text:
             _LOG.log(logging.ERROR if code else logging.WARNING, "Scene writer: %s", text)
         if code or not is_complete_bundle(scene):
-            raise CovidLesionSegError(
-                "scene-not-written",
-                "The scene for 3D Slicer could not be written.",
-                "The other files hold the same result; segmentation.seg.nrrd opens in 3D Slicer "
-                "together with the CT.",
-            )
-        shutil.move(scene, partial)
+            raise _not_written()
+        try:
+            fill_bundle(scene, partial, result, voxels)
+        except KeyError as error:
+            raise _not_written() from error
 
 
-def is_complete_bundle(path: Path) -> bool:
-    """Return whether a bundle holds a scene and data; MRML can fail without saying so."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as bundle:
-        suffixes = {Path(name).suffix for name in bundle.namelist()}
-    return {".mrml", ".nrrd"} <= suffixes
+def _not_written() -> CovidLesionSegError:
+    return CovidLesionSegError(
+        "scene-not-written",
+        "The scene for 3D Slicer could not be written.",
+        "The other files hold the same result; segmentation.seg.nrrd opens in 3D Slicer "
+        "together with the CT.",
+    )
 
 
 def _run_child(
@@ -143,7 +148,7 @@ def _send(child: subprocess.Popen[bytes], result: SegmentationResult) -> None:
         raise ValueError("the child has no standard input")
     try:
         with child.stdin as pipe:
-            pickle.dump(result, pipe, protocol=5)
+            pickle.dump(SceneOutline.of(result), pipe, protocol=5)
     except OSError:
         # The child has gone; its exit code says more than the broken pipe.
-        _LOG.debug("The scene writer ended before it had read the result.")
+        _LOG.debug("The scene writer ended before it had read the outline.")

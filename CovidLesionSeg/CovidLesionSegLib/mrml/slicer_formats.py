@@ -18,7 +18,7 @@ from CovidLesionSegLib.export.job import ExportJob
 from CovidLesionSegLib.export.report_pdf import pdf_obstacle
 from CovidLesionSegLib.export.review_files import write_lesions_csv, write_rows_csv
 
-from .scene_file import is_complete_bundle
+from .scene_bundle import is_complete_bundle
 from .slicer_surfaces import surfaceFormats
 
 _LESIONS = ".lesions.csv"
