@@ -15,8 +15,8 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "single-lung": "Only one lung was found.",
         "orientation-doubtful": "The chest looks upside down or back to front: the file may have "
         "lost its orientation, and lobes and sides may be swapped.",
-        "approximate-lobes": "The lobes are approximate: their borders come from an atlas, not "
-        "from the fissures of this patient.",
+        "approximate-lobes": "The lobes are approximate: their borders come from an atlas, "
+        "fitted to the fissures of this patient only where the CT shows them.",
         "lobe-missing": "A lobe is missing from the lobes that were given; it has no numbers.",
         "lobes-cover-part": "The lobes that were given leave a part of the lungs out.",
         "lobes-by-position": "The lobes that were given had no names; they were told apart by "

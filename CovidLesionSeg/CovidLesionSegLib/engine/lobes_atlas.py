@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from .fissure_search import MAX_SLICE_MM, search_fissure
+from .fissure_search import MAX_SLICE_MM, Region, search_fissure
+from .fissure_sheets import Sheets, find_sheets
 from .lobe_atlas import (
     FISSURES,
     LEFT_OBLIQUE,
@@ -19,11 +21,12 @@ from .lobe_atlas import (
     bundled_atlas,
 )
 from .lobe_registration import lung_surfaces, register
-from .masks import bounding_box
+from .masks import Mask, bounding_box
 from .result import Lobe, Lung
 from .volume import CtVolume
 
 _CUT_AREA_MM2 = 1500.0
+_THINNED_MM = 6.0
 _MIDDLE_LOBE_SHARE = (0.07, 0.35)
 """Of the right lung; in adults the middle lobe holds about a sixth of it."""
 
@@ -43,20 +46,17 @@ def atlas_lobes(
     Returns:
         uint8 ``[z, y, x]`` with the labels of `Lobe`, every lung voxel having one, and the
         typical distance in mm between these borders and the true fissures: the atlas' own
-        error for a fissure that was not found in the CT, the spread of points around a
-        person's own surface for one that was.
+        error for a fissure that was not found in the CT, what the regression on the sheets
+        says (`FissureFit.error_mm`) for one that was.
     """
     atlas = atlas or bundled_atlas()
     to_reference = register(lung_surfaces(lungs, ct), atlas, cut_ends(lungs, ct))
     features = atlas.features(to_reference)
     expected = {name: atlas.fissures[name].mean(features) for name in FISSURES}
-    coefficients, found = _pull_onto_fissures(ct, lungs, atlas, to_reference, expected)
+    coefficients, found_mm = _pull_onto_fissures(ct, lungs, atlas, to_reference, expected)
     labels = label_lobes(ct, lungs, atlas, to_reference, coefficients)
     scale = abs(float(np.linalg.det(to_reference[:, :3]))) ** (1 / 3)
-    errors = [
-        atlas.fissures[name].noise_mm if name in found else atlas.fissures[name].error_mm
-        for name in FISSURES
-    ]
+    errors = [found_mm.get(name, atlas.fissures[name].error_mm) for name in FISSURES]
     return labels, float(np.mean(errors)) / scale
 
 
@@ -66,35 +66,73 @@ def _pull_onto_fissures(
     atlas: LobeAtlas,
     to_reference: Array,
     expected: Mapping[str, Array],
-) -> tuple[dict[str, Array], set[str]]:
-    """Search the fissures in the CT; return coefficients, and the names of those found.
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """Search the fissures in the CT; return coefficients, and the errors of those found.
 
     The horizontal fissure ends at the oblique one: it is searched above it, if that was
     found, and believed only if it leaves a middle lobe of usual size.
     """
     coefficients = dict(expected)
-    found: set[str] = set()
+    errors_mm: dict[str, float] = {}
     if max(ct.spacing_mm_zyx) > MAX_SLICE_MM:
-        return coefficients, found
+        return coefficients, errors_mm
 
-    def search(name: str, where: NDArray[np.bool_]) -> bool:
-        fit = search_fissure(ct, where, atlas.fissures[name], to_reference, expected[name])
+    def search(name: str, sheets: Sheets, region: Region) -> bool:
+        model = atlas.fissures[name]
+        fit = search_fissure(sheets, region, model, to_reference, expected[name])
         if fit.found:
             coefficients[name] = fit.coefficients
-            found.add(name)
+            errors_mm[name] = fit.error_mm
         return fit.found
 
-    search(LEFT_OBLIQUE, lungs == Lung.LEFT)
-    if search(RIGHT_OBLIQUE, lungs == Lung.RIGHT):
-        right = np.where(lungs == Lung.RIGHT, lungs, 0).astype(np.uint8)
-        lobes = label_lobes(ct, right, atlas, to_reference, coefficients)
-        if search(RIGHT_HORIZONTAL, (lobes == Lobe.RUL) | (lobes == Lobe.RML)):
-            lobes = label_lobes(ct, right, atlas, to_reference, coefficients)
-            share = float((lobes == Lobe.RML).sum() / max(int((lobes > 0).sum()), 1))
+    left = lungs == Lung.LEFT
+    search(LEFT_OBLIQUE, find_sheets(ct, left), _inside(ct, left, to_reference))
+    right = lungs == Lung.RIGHT
+    sheets, region = find_sheets(ct, right), _inside(ct, right, to_reference)
+    if search(RIGHT_OBLIQUE, sheets, region):
+
+        def in_front(points: Array) -> Mask:
+            return region(points) & _over(atlas, RIGHT_OBLIQUE, coefficients, points)
+
+        if search(RIGHT_HORIZONTAL, sheets, in_front):
+            share = _middle_lobe_share(_thinned(right, ct, to_reference), atlas, coefficients)
             if not _MIDDLE_LOBE_SHARE[0] < share < _MIDDLE_LOBE_SHARE[1]:
                 coefficients[RIGHT_HORIZONTAL] = expected[RIGHT_HORIZONTAL]
-                found.discard(RIGHT_HORIZONTAL)
-    return coefficients, found
+                del errors_mm[RIGHT_HORIZONTAL]
+    return coefficients, errors_mm
+
+
+def _inside(ct: CtVolume, lung: Mask, to_reference: Array) -> Region:
+    """Return the function that tells which reference points lie in a lung."""
+    to_voxel = np.linalg.inv(np.vstack([to_reference, [0.0, 0.0, 0.0, 1.0]]) @ ct.affine_lps)
+
+    def inside(points: Array) -> Mask:
+        index = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        value = ndimage.map_coordinates(lung.view(np.uint8), index[:, ::-1].T, order=0)
+        return np.asarray(value > 0)
+
+    return inside
+
+
+def _over(atlas: LobeAtlas, name: str, coefficients: Mapping[str, Array], points: Array) -> Mask:
+    """Tell which reference points lie above a fissure."""
+    basis, height = atlas.fissures[name].basis(points)
+    return np.asarray(height > basis @ coefficients[name])
+
+
+def _thinned(lung: Mask, ct: CtVolume, to_reference: Array) -> Array:
+    """Return the lung's voxels, thinned out to about 6 mm, as reference points."""
+    steps = [max(1, round(_THINNED_MM / size)) for size in ct.spacing_mm_zyx]
+    index = np.argwhere(lung[:: steps[0], :: steps[1], :: steps[2]]) * steps
+    to_mm = to_reference @ ct.affine_lps
+    return np.asarray(index[:, ::-1] @ to_mm[:, :3].T + to_mm[:, 3])
+
+
+def _middle_lobe_share(points: Array, atlas: LobeAtlas, coefficients: Mapping[str, Array]) -> float:
+    """Return the middle lobe's share of the right lung's reference points."""
+    above = _over(atlas, RIGHT_OBLIQUE, coefficients, points)
+    middle = above & ~_over(atlas, RIGHT_HORIZONTAL, coefficients, points)
+    return float(middle.mean())
 
 
 def cut_ends(lungs: NDArray[np.uint8], ct: CtVolume) -> tuple[bool, bool]:
