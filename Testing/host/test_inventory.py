@@ -139,7 +139,7 @@ def test_methods_of_mrml_and_vtk(path: Path) -> None:
     unknown = {
         part
         for root, *rest in chains(path)
-        if root not in ("qt", "ctk", "subprocess", "tempfile", "threading", "os")
+        if root not in ("qt", "ctk", "subprocess", "tempfile", "threading", "os", "zipfile")
         and rest[:1] != ["util"]
         for part in rest
         if part[0].isupper() and part not in known and not part.isupper()

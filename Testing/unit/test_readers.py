@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine import readers
 from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.errors import InputError
 from Testing.support.refusal import refused_file as refused
@@ -124,6 +125,30 @@ def test_gzip_of_several_members(tmp_path: Path, members: int) -> None:
     parts = [gzip.compress(raw[a:b]) for a, b in itertools.pairwise(cuts)]
     (tmp_path / "many.nii.gz").write_bytes(b"".join(parts))
     np.testing.assert_array_equal(read_ct(tmp_path / "many.nii.gz").hu, HU)
+
+
+def test_padding_after_a_compressed_file(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "ct.nii.gz")
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(512))
+    assert read_ct(path).hu.shape == chest_hu().shape
+    path.write_bytes(whole + b"rubbish")
+    refused(path, "input-truncated")
+
+
+def test_acceptance_is_told_after_the_header_and_before_the_voxels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(readers, "check_payload", lambda _header: told.append("voxels"))
+    read_ct(nifti(tmp_path / "ct.nii"), accepted=lambda: told.append("accepted"))
+    assert told == ["accepted", "voxels"]
+
+    with pytest.raises(InputError):
+        read_ct(
+            nifti(tmp_path / "flat.nii", (40, "h", 2)), accepted=lambda: told.append("accepted")
+        )
+    assert told == ["accepted", "voxels"]
 
 
 def test_orientation_that_is_not_stated_is_flagged(tmp_path: Path) -> None:

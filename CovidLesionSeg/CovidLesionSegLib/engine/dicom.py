@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,13 +77,18 @@ def list_series(files: Iterable[Path]) -> tuple[tuple[str, ...], bool]:
     return tuple(uids), bool(found.unreadable or found.forbidden or found.without_geometry)
 
 
-def read_dicom(path: Path, series_instance_uid: str | None = None) -> CtVolume:
+def read_dicom(
+    path: Path,
+    series_instance_uid: str | None = None,
+    accepted: Callable[[], object] = lambda: None,
+) -> CtVolume:
     """Read a CT series and pass it through the guards.
 
     Args:
         path: A folder with DICOM files at any depth, or one file, which stands for its
             series in the same folder.
         series_instance_uid: The series to read; the largest by default.
+        accepted: Called when the headers have passed, before the voxels are read.
 
     Raises:
         InputError: See the table in `guards`.
@@ -101,7 +106,7 @@ def read_dicom(path: Path, series_instance_uid: str | None = None) -> CtVolume:
             "There is no CT series with the given SeriesInstanceUID.",
             "Leave it out to read the largest series.",
         )
-    return _read_stack(slices, unreadable=found.unreadable > 0)
+    return _read_stack(slices, found.unreadable > 0, accepted)
 
 
 def stack_of_files(files: Sequence[str]) -> Stack:
@@ -126,11 +131,14 @@ def stack_of_files(files: Sequence[str]) -> Stack:
     return choose_stack(found.slices, _same_voxels)
 
 
-def _read_stack(slices: list[SliceHeader], unreadable: bool) -> CtVolume:
+def _read_stack(
+    slices: list[SliceHeader], unreadable: bool, accepted: Callable[[], object]
+) -> CtVolume:
     stack = choose_stack(slices, _same_voxels)
     shape_kji = (len(stack.slices), *stack.slices[0].shape)
     check_header(shape_kji, stack.affine_lps)
     _check_rescale(stack.slices)
+    accepted()
     hu_kji = np.empty(shape_kji, dtype=np.int16)
     for index, hu in enumerate(read_slices(stack.slices)):
         hu_kji[index] = hu

@@ -142,15 +142,15 @@ def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> 
 
 
 def _for_inference(module: nn.Module, device: str) -> nn.Module:
-    """Fold the batch normalisation and lay weights out as convolutions like them."""
+    """Fold the batch normalisation and lay weights out as convolutions like them, in place."""
     import torch
 
     from CovidLesionSegLib.nets.folding import fold_batch_norm
     from CovidLesionSegLib.nets.fusing import fuse_convolutions
 
-    folded: nn.Module = fold_batch_norm(module)
+    folded: nn.Module = fold_batch_norm(module, inplace=True)
     folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return fuse_convolutions(folded) if device == "cpu" else folded
+    return fuse_convolutions(folded, inplace=True) if device == "cpu" else folded
 
 
 def _check_recipe(entry: CatalogueEntry, recipe: SliceRecipe) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -23,6 +24,10 @@ from .refusals import damaged, not_finite, too_large
 _MAX_TRAILING_BYTES = 1 << 26
 """How far a compressed stream is followed beyond the last voxel, for its checksum."""
 _CHUNK_BYTES = 1 << 20
+_MOST_INFLATED_BYTES = 1 << 24
+"""In one step, for one chunk."""
+_GZIP_FORMAT = 31
+"""Tells zlib to expect header and checksum of gzip."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -158,12 +163,37 @@ def _gzip_holds(path: Path, offset: int, needed: int) -> bool:
     try:
         with path.open("rb") as file:
             file.seek(offset)
-            with gzip.GzipFile(fileobj=file) as stream:
-                while done <= needed + _MAX_TRAILING_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
-                    done += len(chunk)
+            for size in _inflated_sizes(file):
+                done += size
+                if done > needed + _MAX_TRAILING_BYTES:
+                    break
     except (EOFError, OSError, zlib.error):
         return False
     return done >= needed
+
+
+def _inflated_sizes(file: IO[bytes]) -> Iterator[int]:
+    """Inflate a gzip stream of one or several members, and yield how much each step gave.
+
+    In large steps, because other threads may be busy and every step waits for its turn.
+
+    Raises:
+        EOFError: It ends early.
+        zlib.error: It is damaged, or something else follows it.
+    """
+    pending = file.read(_CHUNK_BYTES)
+    while pending:
+        inflate = zlib.decompressobj(wbits=_GZIP_FORMAT)
+        while not inflate.eof:
+            found = inflate.decompress(pending, _MOST_INFLATED_BYTES)
+            pending = inflate.unconsumed_tail or (b"" if inflate.eof else file.read(_CHUNK_BYTES))
+            if not (found or pending or inflate.eof):
+                raise EOFError
+            yield len(found)
+        # Members may be padded with zeros.
+        pending = inflate.unused_data.lstrip(b"\0")
+        while not pending and (chunk := file.read(_CHUNK_BYTES)):
+            pending = chunk.lstrip(b"\0")
 
 
 def _zlib_holds(path: Path, offset: int, needed: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,10 +141,27 @@ def segment(
     options = replace(options or SegmentOptions(), **choices)
     reporter = reporter or Reporter()
     with reporter.stage("read"):
-        # The CT first: a wrong file is refused before torch, which is slow to load, is needed.
-        ct = source if isinstance(source, CtVolume) else read_ct(source)
-        networks = networks or open_networks(options)
-    return _run(ct, networks, options, reporter)
+        ct, opened = _read_and_open(source, networks, options)
+    return _run(ct, opened, options, reporter)
+
+
+def _read_and_open(
+    source: str | Path | CtVolume, networks: Networks | None, options: SegmentOptions
+) -> tuple[CtVolume, Networks]:
+    """Read the CT, and meanwhile load torch and open the networks where that is to be done."""
+    if isinstance(source, CtVolume):
+        return source, networks or open_networks(options)
+    if networks is not None:
+        return read_ct(source), networks
+    opening: list[Future[Networks]] = []
+    with ThreadPoolExecutor(1, "networks") as background:
+        # Not before the header has passed: most wrong files are refused without torch.
+        ct = read_ct(
+            source, accepted=lambda: opening.append(background.submit(open_networks, options))
+        )
+        opened = opening[0].result()
+    use_all_cores()  # torch counts threads for each thread that asks
+    return ct, opened
 
 
 def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,31 +41,39 @@ _SUPPORTED = (
 )
 
 
-def read_ct(path: str | Path, series_instance_uid: str | None = None) -> CtVolume:
+def read_ct(
+    path: str | Path,
+    series_instance_uid: str | None = None,
+    accepted: Callable[[], object] = lambda: None,
+) -> CtVolume:
     """Read a chest CT and pass it through the guards.
 
     Args:
         path: A NIfTI, NRRD or MetaImage file, a DICOM file (its whole series is read), or a
             folder with DICOM files at any depth, of which the largest CT series is read.
         series_instance_uid: The DICOM series to read instead of the largest.
+        accepted: Called when the header has passed, before the voxels are read: most wrong
+            files are refused by then.
 
     Raises:
         InputError: See the table in `guards`.
     """
     source = _existing(path)
     if source.is_dir():
-        return _read_dicom(source, series_instance_uid)
+        return _read_dicom(source, series_instance_uid, accepted)
     _check_readable(source)
     kind = kind_of(source)
     if kind == "dicom":
-        return _read_dicom(source, series_instance_uid)
-    return _read_file(source, kind)
+        return _read_dicom(source, series_instance_uid, accepted)
+    return _read_file(source, kind, accepted)
 
 
-def _read_dicom(path: Path, series_instance_uid: str | None) -> CtVolume:
+def _read_dicom(
+    path: Path, series_instance_uid: str | None, accepted: Callable[[], object]
+) -> CtVolume:
     from .dicom import read_dicom
 
-    return read_dicom(path, series_instance_uid)
+    return read_dicom(path, series_instance_uid, accepted)
 
 
 def _existing(path: str | Path) -> Path:
@@ -125,7 +133,7 @@ def _display_name(path: Path) -> str:
     return name
 
 
-def _read_file(path: Path, kind: str) -> CtVolume:
+def _read_file(path: Path, kind: str, accepted: Callable[[], object]) -> CtVolume:
     import SimpleITK as sitk  # noqa: N813
 
     try:
@@ -136,6 +144,7 @@ def _read_file(path: Path, kind: str) -> CtVolume:
             check_header(size[::-1], affine, _components(reader))
             if math.prod(size) != header.voxels:
                 raise damaged(path.name, "its header contradicts itself")
+            accepted()
             check_payload(header)
             check_finite(header)
             image = reader.Execute()

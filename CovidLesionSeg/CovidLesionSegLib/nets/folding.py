@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def fold_batch_norm(model: Model) -> Model:
+def fold_batch_norm(model: Model, *, inplace: bool = False) -> Model:
     """Return a copy in evaluation mode whose convolutions contain their normalisation.
 
     The copy computes the same function, about a fifth faster on a CPU, and can't be
@@ -21,9 +21,10 @@ def fold_batch_norm(model: Model) -> Model:
     package; the others stay.
 
     Args:
-        model: Any network of this package; left as it is.
+        model: Any network of this package.
+        inplace: Change ``model`` itself and return it, instead of a copy.
     """
-    folded = copy.deepcopy(model).eval()
+    folded = (model if inplace else copy.deepcopy(model)).eval()
     for parent in list(folded.modules()):
         previous: nn.Module | None = None
         for name, child in list(parent.named_children()):

@@ -64,7 +64,7 @@ def fusing_works() -> bool:
         return False
 
 
-def fuse_convolutions(model: Model) -> Model:
+def fuse_convolutions(model: Model, *, inplace: bool = False) -> Model:
     """Return a copy that computes the same with `FusedConv`, or the model where it can't be.
 
     An activation goes into the convolution before it where children are known to be applied
@@ -73,10 +73,11 @@ def fuse_convolutions(model: Model) -> Model:
 
     Args:
         model: A network on the CPU in evaluation mode, its batch normalisation folded.
+        inplace: Change ``model`` itself and return it, instead of a copy.
     """
     if not fusing_works():
         return model
-    fused = copy.deepcopy(model)
+    fused = model if inplace else copy.deepcopy(model)
     for parent in list(fused.modules()):
         in_order = isinstance(parent, nn.Sequential) or hasattr(parent, "applied_in_order")
         children = list(parent.named_children())

@@ -32,7 +32,7 @@ def load_model(
 
     Raises:
         CovidLesionSegError: The file is missing, damaged or does not fit the network; see
-            `WeightsStore.read`, `parse_tensor_file` and ``nets.state.load_exactly``.
+            `WeightsStore.read`, `parse_tensor_file` and ``nets.state.require_fit``.
     """
     stored = store.find(entry.id)
     content = parse_tensor_file(store.read(stored))
@@ -85,7 +85,7 @@ def build_network(entry: CatalogueEntry, tensors: Tensors) -> nn.Module:
     import torch
 
     from CovidLesionSegLib.nets.skeleton import build_skeleton
-    from CovidLesionSegLib.nets.state import load_exactly, require_fit
+    from CovidLesionSegLib.nets.state import require_fit
 
     try:
         # Without memory until the sizes are known to fit: a file may claim any width.
@@ -99,7 +99,11 @@ def build_network(entry: CatalogueEntry, tensors: Tensors) -> nn.Module:
         ) from error
     # Copied, because the arrays are read-only views of the file's content.
     state = {name: torch.tensor(array) for name, array in tensors.items()}
-    require_fit(module.state_dict(), state, entry.id)
-    module.to_empty(device="cpu")
-    load_exactly(module, state, entry.id)
+    wanted = module.state_dict()
+    require_fit(wanted, state, entry.id)
+    # Put in place instead of copied: giving the network memory of its own beforehand would load
+    # a compiler of torch, which takes longer than all the rest.
+    module.load_state_dict(
+        {name: tensor.to(wanted[name].dtype) for name, tensor in state.items()}, assign=True
+    )
     return module.eval()
