@@ -3,9 +3,9 @@
 In expiration, and where the lung is dependent, tissue grows denser without any disease, and the
 networks call some of it infected. This measures, on the held-out scans of `training.k_fold`,
 what simple rules over connected findings would change: keep a finding only if its mean density
-exceeds that of the lung around it by so many HU (`contrast_hu`), or if its highest or its mean
-probability exceeds a value. The value that a patient is scored with is the one that does best
-for the other patients.
+exceeds that of the lung around it by so many HU (`contrast_hu`, with and without sparing findings
+that fill much of the lungs), or if its highest or its mean probability exceeds a value. The value
+that a patient is scored with is the strictest one that is next to the best for the others.
 """
 
 from __future__ import annotations
@@ -54,16 +54,26 @@ _LARGE_BOX = 1_000_000
 _CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)
 _LEAST_DISEASE_ML = 1.0
 
+_LARGE_SHARE = 0.1
+"""A finding that fills more of the lungs leaves no healthy lung around it to compare with."""
+
+_FREE_DICE = 0.002
+"""How far below the best a value's mean Dice may be for the patients it is chosen on."""
+
 _ABOUT = (
     "What changes when connected findings are dropped that have less than a value of one property: "
     "contrast (mean HU less the median of the uncalled lung within "
-    f"{SURROUNDINGS_MM:g} mm), peak or mean probability. On the held-out scans of the k-fold. The "
-    "second table scores every scan with the value that is best for the other patients; the "
-    "nearly healthy scans decide nothing about any value."
+    f"{SURROUNDINGS_MM:g} mm), the same but sparing findings that fill more than "
+    f"{100 * _LARGE_SHARE:g}% of the lungs, peak or mean probability. On the held-out scans of the "
+    "k-fold. The second table of a rule scores every scan with the strictest value whose mean "
+    f"Dice on the other patients' scans with disease is within {_FREE_DICE:g} of the best; nearly "
+    "healthy scans decide nothing about any value."
 )
+_CONTRASTS = tuple(float(value) for value in range(0, 201, 10))
 
 RULES: dict[str, tuple[float, ...]] = {
-    "contrast_hu": tuple(float(value) for value in range(0, 201, 10)),
+    "contrast_hu": _CONTRASTS,
+    "contrast_unless_large_hu": _CONTRASTS,
     "peak_probability": (0.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99),
     "mean_probability": (0.0, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85),
 }
@@ -80,6 +90,8 @@ class Finding:
         mean_hu: Its mean density.
         contrast_hu: The same less the median of the lung around it that is not called; infinite
             without any such lung.
+        contrast_unless_large_hu: The same, but infinite for a finding that fills a large share
+            of the lungs.
         peak_probability: Highest probability in it.
         mean_probability: Mean probability in it.
     """
@@ -88,6 +100,7 @@ class Finding:
     drawn_ml: float
     mean_hu: float
     contrast_hu: float
+    contrast_unless_large_hu: float
     peak_probability: float
     mean_probability: float
 
@@ -135,19 +148,21 @@ def findings_of(ct: CtVolume, prediction: CasePrediction, drawn: Mask) -> list[F
     labels, _ = ndimage.label(called, structure=_CONNECTIVITY)
     free = (prediction.lungs > 0) & ~called
     margin = margin_voxels(SURROUNDINGS_MM, ct.spacing_mm_zyx)
+    large = _LARGE_SHARE * int((prediction.lungs > 0).sum())
     result = []
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         finding = labels[box] == label
-        mean_hu = float(ct.hu[box][finding].mean())
+        voxels, mean_hu = int(finding.sum()), float(ct.hu[box][finding].mean())
         wide = _widened(box, margin, ct.shape_zyx)
         around = _around(labels[wide] == label, free[wide], ct.hu[wide], ct.spacing_mm_zyx)
         probability = prediction.probability[box][finding].astype(np.float32)
         result.append(
             Finding(
-                volume_ml=int(finding.sum()) * ct.voxel_volume_ml,
+                volume_ml=voxels * ct.voxel_volume_ml,
                 drawn_ml=int((finding & drawn[box]).sum()) * ct.voxel_volume_ml,
                 mean_hu=mean_hu,
                 contrast_hu=mean_hu - around,
+                contrast_unless_large_hu=np.inf if voxels > large else mean_hu - around,
                 peak_probability=float(probability.max()),
                 mean_probability=float(probability.mean()),
             )
@@ -179,13 +194,10 @@ def _around(
 
 
 def choose(scans: Mapping[str, Scan], rule: str) -> float:
-    """Return the value with the highest mean Dice over scans with disease.
-
-    Values that are as good to a thousandth count as equal; the smallest of them is taken.
-    """
+    """Return the strictest value that is next to the best in mean Dice of scans with disease."""
     diseased = [scan for scan in scans.values() if scan.drawn_ml >= _LEAST_DISEASE_ML]
-    means = [np.mean([scan.dice(rule, value) for scan in diseased]) for value in RULES[rule]]
-    return next(v for v, m in zip(RULES[rule], means, strict=True) if m >= max(means) - 1e-3)
+    means = {v: np.mean([scan.dice(rule, v) for scan in diseased]) for v in RULES[rule]}
+    return max(value for value, mean in means.items() if mean >= max(means.values()) - _FREE_DICE)
 
 
 def left_out(scans: Mapping[str, Scan], rule: str) -> dict[str, float]:

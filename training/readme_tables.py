@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .k_fold_text import about, case_table
 from .splits import load_split
 
 _HERE = Path(__file__).parent
@@ -20,6 +21,7 @@ REPORTS = _HERE / "reports"
 LUNGS = _HERE / "anatomy" / "results" / "lungs.json"
 SECTION = "scores"
 _LUNGS_OF_USERS = "with_infection"
+K_FOLD = REPORTS / "k-fold.json"
 MODELS = ("inf-net-lite", "bsnet-lite", "co-supervision-lite", "consensus")
 
 _ABOUT_VOLUMES = """\
@@ -55,7 +57,7 @@ def replace_section(text: str, name: str, body: str) -> str:
 def scores_text() -> str:
     """Return the section in Markdown."""
     reports = {name: _read(REPORTS / f"{name}.json") for name in MODELS}
-    return "\n\n".join([_volumes(reports), _lungs(), _OTHER_TABLES])
+    return "\n\n".join([_volumes(reports), _k_fold(), _lungs(), _OTHER_TABLES])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -94,6 +96,11 @@ def _command(report: Mapping[str, Any]) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, float) and value == value
+
+
+def _k_fold() -> str:
+    report = _read(K_FOLD)
+    return f"{about(report)}\n\n{case_table(report)}\nMade by `{report['command']}`."
 
 
 def _lungs() -> str:

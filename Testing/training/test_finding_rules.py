@@ -10,7 +10,6 @@ import pytest
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from training import finding_rules
 from training.finding_rules import (
-    RULES,
     Finding,
     Scan,
     choose,
@@ -49,7 +48,7 @@ def test_contrast_is_to_the_lung_around(large_box: int, monkeypatch: pytest.Monk
     drawn[8:10, 12:16, 8:12] = True
     (finding,) = findings_of(ct, _prediction(ct, box), drawn)
     assert finding.mean_hu == -600
-    assert finding.contrast_hu == 50
+    assert finding.contrast_hu == finding.contrast_unless_large_hu == 50
     assert finding.volume_ml == pytest.approx(64 * 0.027)
     assert finding.drawn_ml == pytest.approx(32 * 0.027)
     assert finding.peak_probability == 0.875
@@ -65,7 +64,7 @@ def test_a_finding_without_lung_around_it_is_kept() -> None:
 
 
 def _finding(volume_ml: float, drawn_ml: float, contrast_hu: float) -> Finding:
-    return Finding(volume_ml, drawn_ml, -500.0, contrast_hu, 0.9, 0.7)
+    return Finding(volume_ml, drawn_ml, -500.0, contrast_hu, contrast_hu, 0.9, 0.7)
 
 
 def _scans() -> dict[str, Scan]:
@@ -87,13 +86,27 @@ def test_a_rule_is_scored_on_what_it_keeps() -> None:
     assert _scans()["p9_6"].percent("contrast_hu", 0.0) == pytest.approx(4.1)
 
 
-def test_a_value_is_chosen_on_other_patients_only() -> None:
+def test_a_large_finding_has_no_healthy_lung_to_be_compared_with() -> None:
+    hu = np.full((20, 20, 20), -650, np.int16)
+    hu[:, :4] = -600
+    ct = _ct(hu)
+    called = (slice(0, 20), slice(0, 4), slice(0, 20))
+    (finding,) = findings_of(ct, _prediction(ct, called), np.zeros(ct.shape_zyx, bool))
+    assert finding.contrast_hu == 50
+    assert math.isinf(finding.contrast_unless_large_hu)
+
+
+def test_a_value_is_the_strictest_that_costs_the_others_nothing() -> None:
     scans = _scans()
-    assert choose(scans, "contrast_hu") == 100.0
-    assert set(RULES["contrast_hu"]) >= {0.0, 100.0}
-    # Without p9_1 and p9_4 nothing speaks for any rule; p9_6 and p9_7 are one patient.
-    few = {key: scans[key] for key in ("p9_1", "p9_6", "p9_7")}
-    assert left_out(few, "contrast_hu") == {"p9_1": 0.0, "p9_6": 100.0, "p9_7": 100.0}
+    assert choose(scans, "contrast_hu") == 150.0  # 160 would drop the faint finding of p9_4
+    # p9_6 and p9_7 are one patient, and without p9_4 nothing speaks against the largest value.
+    assert left_out(scans, "contrast_hu") == {
+        "p9_1": 150.0,
+        "p9_4": 200.0,
+        "p9_6": 150.0,
+        "p9_7": 150.0,
+    }
+    assert scans["p9_4"].dice("contrast_hu", 200.0) < scans["p9_4"].dice("contrast_hu", 0.0)
 
 
 def test_the_report_says_gain_and_loss() -> None:
@@ -103,4 +116,4 @@ def test_the_report_says_gain_and_loss() -> None:
     assert values[100.0]["healthy_percent"] == [0.0]
     assert values[100.0]["largest_loss"] <= 0.0 < values[160.0]["largest_loss"]
     text = report_text({"command": "c", "rules": {"contrast_hu": measured}})
-    assert "| p9_6 | 100 | 0.000 | 0.000 | 4.10 | 0.00 |" in text
+    assert "| p9_6 | 150 | 0.000 | 0.000 | 4.10 | 0.00 |" in text
