@@ -2,10 +2,10 @@
 
 In expiration, and where the lung is dependent, tissue grows denser without any disease, and the
 networks call some of it infected. This measures, on the held-out scans of `training.k_fold`,
-what simple rules over connected findings would change: keep a finding only if its mean density
-exceeds that of the lung around it by so many HU (`contrast_hu`, with and without sparing findings
-that fill much of the lungs), or if its highest or its mean probability exceeds a value. The value
-that a patient is scored with is the strictest one that is next to the best for the others.
+what simple rules over connected findings would change: keep a finding only if it is denser than
+the lung around it by so many HU or by such a factor, or if its highest or its mean probability
+exceeds a value. The value that a patient is scored with is the strictest one that is next to the
+best for the others.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ _LARGE_BOX = 1_000_000
 _CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)
 _LEAST_DISEASE_ML = 1.0
 
+_AIR_HU = -1000.0
 _LARGE_SHARE = 0.1
 """A finding that fills more of the lungs leaves no healthy lung around it to compare with."""
 
@@ -62,18 +63,20 @@ _FREE_DICE = 0.002
 
 _ABOUT = (
     "What changes when connected findings are dropped that have less than a value of one property: "
-    "contrast (mean HU less the median of the uncalled lung within "
-    f"{SURROUNDINGS_MM:g} mm), the same but sparing findings that fill more than "
-    f"{100 * _LARGE_SHARE:g}% of the lungs, peak or mean probability. On the held-out scans of the "
+    "contrast (mean HU less the median HU of the uncalled lung within "
+    f"{SURROUNDINGS_MM:g} mm), density ratio (the same two, each plus 1000, divided), that ratio "
+    f"but sparing findings that fill more than {100 * _LARGE_SHARE:g}% of the lungs, peak or mean "
+    "probability. On the held-out scans of the "
     "k-fold. The second table of a rule scores every scan with the strictest value whose mean "
     f"Dice on the other patients' scans with disease is within {_FREE_DICE:g} of the best; nearly "
     "healthy scans decide nothing about any value."
 )
-_CONTRASTS = tuple(float(value) for value in range(0, 201, 10))
+_RATIOS = (0.0, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45, 1.5, 1.6)
 
 RULES: dict[str, tuple[float, ...]] = {
-    "contrast_hu": _CONTRASTS,
-    "contrast_unless_large_hu": _CONTRASTS,
+    "contrast_hu": tuple(float(value) for value in range(0, 201, 10)),
+    "density_ratio": _RATIOS,
+    "density_ratio_unless_large": _RATIOS,
     "peak_probability": (0.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99),
     "mean_probability": (0.0, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85),
 }
@@ -90,8 +93,10 @@ class Finding:
         mean_hu: Its mean density.
         contrast_hu: The same less the median of the lung around it that is not called; infinite
             without any such lung.
-        contrast_unless_large_hu: The same, but infinite for a finding that fills a large share
-            of the lungs.
+        density_ratio: Its mean density over that of this lung, both counted from air, which is
+            how much more tissue it holds; infinite without any such lung.
+        density_ratio_unless_large: The same, but infinite for a finding that fills a large
+            share of the lungs.
         peak_probability: Highest probability in it.
         mean_probability: Mean probability in it.
     """
@@ -100,7 +105,8 @@ class Finding:
     drawn_ml: float
     mean_hu: float
     contrast_hu: float
-    contrast_unless_large_hu: float
+    density_ratio: float
+    density_ratio_unless_large: float
     peak_probability: float
     mean_probability: float
 
@@ -155,6 +161,7 @@ def findings_of(ct: CtVolume, prediction: CasePrediction, drawn: Mask) -> list[F
         voxels, mean_hu = int(finding.sum()), float(ct.hu[box][finding].mean())
         wide = _widened(box, margin, ct.shape_zyx)
         around = _around(labels[wide] == label, free[wide], ct.hu[wide], ct.spacing_mm_zyx)
+        ratio = (mean_hu - _AIR_HU) / max(around - _AIR_HU, 1.0) if around > -np.inf else np.inf
         probability = prediction.probability[box][finding].astype(np.float32)
         result.append(
             Finding(
@@ -162,7 +169,8 @@ def findings_of(ct: CtVolume, prediction: CasePrediction, drawn: Mask) -> list[F
                 drawn_ml=int((finding & drawn[box]).sum()) * ct.voxel_volume_ml,
                 mean_hu=mean_hu,
                 contrast_hu=mean_hu - around,
-                contrast_unless_large_hu=np.inf if voxels > large else mean_hu - around,
+                density_ratio=ratio,
+                density_ratio_unless_large=np.inf if voxels > large else ratio,
                 peak_probability=float(probability.max()),
                 mean_probability=float(probability.mean()),
             )

@@ -18,7 +18,8 @@ _SHOWN = {
 
 _ABOUT_CALIBRATION = (
     "What choosing temperature and threshold on the scored patients themselves would have "
-    "changed (Dice of the bare network inside the lungs, and expected calibration error):"
+    "changed (Dice of the bare network inside the lungs on scans with disease, and expected "
+    "calibration error):"
 )
 
 
@@ -52,7 +53,7 @@ def about(report: Report) -> str:
         f"trained without its patient ({steps}). Temperature and threshold of a fold were chosen "
         "on the patients that the *other* folds hold out, so no patient decides anything about "
         "the network that is scored on it. The lungs come from the bundled lung model, which was "
-        "trained on the lungs of the scans marked *."
+        "trained on the lungs of the scans marked \\*."
     )
 
 
@@ -76,9 +77,17 @@ def case_table(report: Report) -> str:
 
 
 def _calibration_table(report: Report) -> str:
+    diseased = [
+        key
+        for key, scores in report["cases"].items()
+        if scores["pipeline"]["dice_diseased"] is not None
+    ]
     rows = []
     for name, fold in report["folds"].items():
-        dice = {side: list(fold["dice_in_lungs"][side].values()) for side in ("used", "own")}
+        dice = {
+            side: [value for key, value in fold["dice_in_lungs"][side].items() if key in diseased]
+            for side in ("used", "own")
+        }
         error = fold["calibration_error"]
         rows.append(
             [

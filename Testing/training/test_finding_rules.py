@@ -48,7 +48,8 @@ def test_contrast_is_to_the_lung_around(large_box: int, monkeypatch: pytest.Monk
     drawn[8:10, 12:16, 8:12] = True
     (finding,) = findings_of(ct, _prediction(ct, box), drawn)
     assert finding.mean_hu == -600
-    assert finding.contrast_hu == finding.contrast_unless_large_hu == 50
+    assert finding.contrast_hu == 50
+    assert finding.density_ratio == finding.density_ratio_unless_large == pytest.approx(400 / 350)
     assert finding.volume_ml == pytest.approx(64 * 0.027)
     assert finding.drawn_ml == pytest.approx(32 * 0.027)
     assert finding.peak_probability == 0.875
@@ -60,11 +61,12 @@ def test_a_finding_without_lung_around_it_is_kept() -> None:
     everything = (slice(0, 6), slice(0, 6), slice(0, 6))
     findings = findings_of(ct, _prediction(ct, everything), np.zeros(ct.shape_zyx, bool))
     assert math.isinf(findings[0].contrast_hu)
+    assert math.isinf(findings[0].density_ratio)
     assert Scan(findings, 0.0, 10.0).kept("contrast_hu", 200.0) == findings
 
 
 def _finding(volume_ml: float, drawn_ml: float, contrast_hu: float) -> Finding:
-    return Finding(volume_ml, drawn_ml, -500.0, contrast_hu, contrast_hu, 0.9, 0.7)
+    return Finding(volume_ml, drawn_ml, -500.0, contrast_hu, 1.0, 1.0, 0.9, 0.7)
 
 
 def _scans() -> dict[str, Scan]:
@@ -92,8 +94,8 @@ def test_a_large_finding_has_no_healthy_lung_to_be_compared_with() -> None:
     ct = _ct(hu)
     called = (slice(0, 20), slice(0, 4), slice(0, 20))
     (finding,) = findings_of(ct, _prediction(ct, called), np.zeros(ct.shape_zyx, bool))
-    assert finding.contrast_hu == 50
-    assert math.isinf(finding.contrast_unless_large_hu)
+    assert finding.density_ratio == pytest.approx(400 / 350)
+    assert math.isinf(finding.density_ratio_unless_large)
 
 
 def test_a_value_is_the_strictest_that_costs_the_others_nothing() -> None:
