@@ -1,7 +1,8 @@
 """Atlas lobes against manual fissures: ``python -m training.anatomy.evaluate_lobes --data DIR``.
 
-The three persons of ``lidc_fissures`` have a lung mask and drawn fissures, but no CT: what is
-measured is the atlas from the mask alone. Writes ``results/lobes_lidc.json``.
+The three persons of ``lidc_fissures`` have a lung mask and drawn fissures, but no CT. Measured
+are the atlas from the mask alone, and the search in a made-up CT that shows parts of the drawn
+fissures as thin sheets in noise. Writes ``results/lobes_lidc.json``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from CovidLesionSegLib.engine.lobe_atlas import bundled_atlas
@@ -32,12 +34,19 @@ _ROOT = Path(__file__).resolve().parents[2]
 _STRIDE = 2
 _POINT_STRIDE = 10
 _DICE_STRIDE = 4
+_SHOWN = (0.3, 0.6)
+_SHEET_HU = 150.0
+_NOISE_HU = 25.0
 
 
-def read_person(folder: Path) -> tuple[CtVolume, NDArray[np.float64]]:
+def read_person(folder: Path, shown: float = 0.0) -> tuple[CtVolume, NDArray[np.float64]]:
     """Return a made-up CT of the lung mask (air in muscle) and the fissure's points, LPS mm.
 
     The mask is thinned out to about 1.2 mm.
+
+    Args:
+        folder: The person's.
+        shown: Share of the drawn fissures that the made-up CT shows, in patches, with noise.
     """
     mask = sitk.ReadImage(str(folder / "pleuralBoundary.nii.gz"))
     affine = np.eye(4)
@@ -50,9 +59,23 @@ def read_person(folder: Path) -> tuple[CtVolume, NDArray[np.float64]]:
     thinned[:3, :3] *= _STRIDE
     thinned[:3, 3] -= thinned[:3, :3] @ np.full(3, 4.0)
     fissures = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "fissures.nii.gz")))
+    if shown:
+        share = ndimage.uniform_filter((fissures > 0).astype(np.float32), _STRIDE)
+        sheet = np.pad(share[::_STRIDE, ::_STRIDE, ::_STRIDE], 4)
+        hu = np.where(padded, _draw(hu, sheet, shown), hu)
     index = np.argwhere(fissures > 0)[::_POINT_STRIDE, ::-1]
     points = index @ affine[:3, :3].T + affine[:3, 3]
     return CtVolume.from_array(hu, thinned), points
+
+
+def _draw(hu: NDArray[np.int16], sheet: NDArray[np.float32], shown: float) -> NDArray[np.int16]:
+    """Return noisy lung with the sheet in a share of patches of about 3 cm."""
+    rng = np.random.default_rng(0)
+    patches = ndimage.zoom(rng.random([size // 25 + 1 for size in hu.shape]), 25.0, order=0)
+    z, y, x = hu.shape
+    visible = np.where(patches[:z, :y, :x] < shown, sheet, 0.0)
+    noise = rng.normal(0.0, _NOISE_HU, hu.shape)
+    return np.asarray(np.rint(hu + _SHEET_HU * visible + noise), dtype=np.int16)
 
 
 def borders_mm(lobes: NDArray[np.uint8], ct: CtVolume) -> NDArray[np.float64]:
@@ -97,6 +120,23 @@ def evaluate(folder: Path) -> dict[str, Any]:
         "points": len(points),
         "points_between_the_lungs": len(drawn) - len(points),
         **_dice(lobes, lungs, ct, fissures, to_reference),
+        "share_of_fissures_shown": {
+            f"{shown:.0%}": _with_sheets(folder, shown, lungs, points) for shown in _SHOWN
+        },
+    }
+
+
+def _with_sheets(
+    folder: Path, shown: float, lungs: NDArray[np.uint8], points: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the distances where the made-up CT shows a share of the drawn fissures."""
+    ct, _ = read_person(folder, shown)
+    lobes, expected_mm = atlas_lobes(ct, lungs)
+    distance = cKDTree(borders_mm(lobes, ct)).query(points)[0]
+    return {
+        "mean_mm": round(float(distance.mean()), 2),
+        "p95_mm": round(float(np.percentile(distance, 95)), 2),
+        "said_uncertainty_mm": round(expected_mm, 2),
     }
 
 
@@ -138,6 +178,15 @@ def _centre_x(mask: NDArray[np.bool_], ct: CtVolume) -> float:
     return float((ct.affine_lps[:3, :3] @ index + ct.affine_lps[:3, 3])[0])
 
 
+def _means(table: dict[str, Any]) -> dict[str, float]:
+    """Return the mean distance over the persons by share of the fissures that was shown."""
+    rows = [row["share_of_fissures_shown"] for row in table.values() if isinstance(row, dict)]
+    return {
+        share: round(float(np.mean([row[share]["mean_mm"] for row in rows])), 2)
+        for share in rows[0]
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate all persons and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -152,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for key, digits in (("mean_mm", 2), ("lobe_dice_mean", 3)):
         rows = [row[key] for row in table.values() if isinstance(row, dict)]
         table[key] = round(float(np.mean(rows)), digits)
+    table["share_of_fissures_shown_mean_mm"] = _means(table)
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     (results / "lobes_lidc.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
