@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.lungs_grid import WorkingGrid
 from CovidLesionSegLib.engine.result import Lung
 from CovidLesionSegLib.engine.volume import CtVolume
-from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.errors import CancelledError, InputError
 from Testing.support.plain_chest import STOMACH_MM, TRACHEA_MM, PlainChest, plain_chest
 
 
@@ -149,3 +151,24 @@ def test_working_grid_blocks_come_back_in_place() -> None:
     back = grid.expand(grid.hu)
     assert back.shape == hu.shape
     assert back[3, 2, 5] == grid.hu[1, 1, 5]
+
+
+def test_a_network_asked_meanwhile_gives_the_same(chest: PlainChest) -> None:
+    model = segment_lungs(chest.ct).labels
+    asked: list[str] = []
+
+    def ask() -> NDArray[np.uint8]:
+        asked.append(threading.current_thread().name)
+        return model
+
+    together = segment_lungs(chest.ct, ask).labels
+    np.testing.assert_array_equal(together, segment_lungs(chest.ct, model).labels)
+    assert asked == [threading.current_thread().name]
+
+
+def test_a_cancel_in_the_network_comes_through(chest: PlainChest) -> None:
+    def cancelled() -> NDArray[np.uint8]:
+        raise CancelledError("cancelled")
+
+    with pytest.raises(CancelledError):
+        segment_lungs(chest.ct, cancelled)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +52,19 @@ class LungMask:
     air_hu: float = -1000.0
 
 
-def segment_lungs(ct: CtVolume, model_labels: NDArray[np.uint8] | None = None) -> LungMask:
+ModelLabels = NDArray[np.uint8]
+
+
+def segment_lungs(
+    ct: CtVolume, model_labels: ModelLabels | Callable[[], ModelLabels] | None = None
+) -> LungMask:
     """Segment right and left lung.
 
     Args:
         ct: The CT.
         model_labels: uint8 ``[z, y, x]`` on the CT's grid, what a network says (labels of
-            `Lung`); None to work from the CT alone.
+            `Lung`); or a function that asks it, while the CT itself is searched in another
+            thread; None to work from the CT alone.
 
     Returns:
         The lungs; trachea and main bronchi are left out, consolidation is kept as far as
@@ -66,7 +74,13 @@ def segment_lungs(ct: CtVolume, model_labels: NDArray[np.uint8] | None = None) -
         InputError: ``no-lung-found``.
     """
     grid = WorkingGrid.of(ct.hu, ct.spacing_mm_zyx)
-    classical = classical_lungs(grid)
+    if callable(model_labels):
+        with ThreadPoolExecutor(1, "lungs") as background:
+            searching = background.submit(classical_lungs, grid)
+            model_labels = model_labels()
+            classical = searching.result()
+    else:
+        classical = classical_lungs(grid)
     labels = classical.labels
     if model_labels is not None:
         labels = merge_model_labels(_restrict_labels(grid, model_labels), classical, grid)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.version import __version__
@@ -19,7 +18,7 @@ from .inference import predict_lungs
 from .lesions import find_lesions
 from .lobes import find_lobes
 from .lobes_lungmask import LUNGMASK, require_lungmask
-from .lungs import LungMask, segment_lungs
+from .lungs import segment_lungs
 from .lungs_infection import predict_with_lungs
 from .models import DEFAULT_MODEL, open_infection_model, open_lung_model
 from .opacity import split_opacity
@@ -173,7 +172,7 @@ def _run(
     model, lung_model = networks.infection, networks.lungs
     threshold = model.threshold if options.threshold is None else options.threshold
     with reporter.stage("lungs"):
-        lungs = _find_lungs(ct, lung_model, reporter)
+        lungs = segment_lungs(ct, lambda: predict_lungs(ct, lung_model, reporter))
     with reporter.stage("lobes"):
         anatomy = find_lobes(ct, lungs, options.lobes)
     with reporter.stage("infection"):
@@ -205,11 +204,6 @@ def _run(
         warnings=warnings_for((*ct.flags, *anatomy.flags)),
         opacity=split_opacity(ct.hu, infection),
     )
-
-
-def _find_lungs(ct: CtVolume, lung_model: SliceModel, reporter: Reporter) -> LungMask:
-    labels: NDArray[np.uint8] = predict_lungs(ct, lung_model, reporter)
-    return segment_lungs(ct, labels)
 
 
 def _versions() -> dict[str, str]:
