@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from CovidLesionSegLib.batch.batch import BatchOptions, run_batch
 from CovidLesionSegLib.batch.cases import Case, make_case
+from CovidLesionSegLib.batch.deadlines import Deadlines
 from CovidLesionSegLib.batch.processes import ProcessWorkers
 from CovidLesionSegLib.batch.runner import CaseSettings
 from CovidLesionSegLib.batch.schedule import Schedule
@@ -179,3 +183,47 @@ def test_a_case_that_kills_its_worker_fails_alone(tmp_path: Path) -> None:
     assert outcomes.pop(cases[2].id) == "worker-died"
     assert set(outcomes) == {case.id for case in cases if not isinstance(case, Poison)}
     assert set(outcomes.values()) == {"input-truncated"}
+
+
+@dataclass(frozen=True)
+class Stuck(Case):
+    """A case that never ends in the hands of a worker."""
+
+    def __reduce__(self) -> tuple[Callable[[float], None], tuple[float]]:
+        return time.sleep, (3600.0,)
+
+
+class WorkersThatStick(ProcessWorkers):
+    """Get stuck with one of the files; the others have all the time a busy machine needs."""
+
+    def submit(self, worker: int, case: Case, upcoming: Case | None) -> None:
+        sticks = case.path.name == "stuck.nii"
+        self._deadlines = Deadlines(1.0 if sticks else 120.0)
+        super().submit(worker, Stuck(case.id, case.path) if sticks else case, upcoming)
+
+
+def test_a_stuck_case_gives_a_row_with_its_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    paths = [folder / name for name in ("stuck.nii", "broken.nii")]
+    for path in paths:
+        path.write_text(path.name)
+    out = tmp_path / "out"
+
+    run_batch(paths, out, BatchOptions(case_timeout_s=1.0), WorkersThatStick)
+
+    stuck, broken = sorted(rows(out), key=lambda row: "time limit" not in row["reason"])
+    assert "longer than the time limit" in stuck["reason"]
+    assert "time limit" not in broken["reason"]
+    assert {stuck["status"], broken["status"]} == {"failed"}
+    failure = json.loads((out / "cases" / stuck["case"] / "failure.json").read_text())
+    assert failure["code"] == "case-timeout"
+    assert not list((out / "cases").glob(".*"))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_time_limit_is_a_number_of_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("0", "-3", "nan", "inf", "soon"):
+        with pytest.raises(SystemExit):
+            main(["batch", "ct.nii", "-o", "out", "--case-timeout", text])
+    assert "--case-timeout" in capsys.readouterr().err

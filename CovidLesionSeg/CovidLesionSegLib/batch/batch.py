@@ -58,6 +58,8 @@ class BatchOptions:
         keep_names: Name cases after their files; see `cases.make_case`.
         resume: Go on with what an earlier run has left over.
         retry_failed: Try the failed cases again as well; goes on like ``resume``.
+        case_timeout_s: Seconds after which a case counts as stuck and has failed; None for no
+            limit.
     """
 
     segment: SegmentOptions = field(default_factory=SegmentOptions)
@@ -66,6 +68,7 @@ class BatchOptions:
     keep_names: bool = False
     resume: bool = False
     retry_failed: bool = False
+    case_timeout_s: float | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what the results depend on; JSON-ready."""
@@ -179,11 +182,16 @@ def run_batch(
             batch.write_overview(now=False)
 
         def on_lost(case: Case, reply: Reply) -> None:
+            outcome = read_outcome(batch.cases / case.id)
+            if outcome is not None and outcome.result is not None:
+                return  # complete just before its worker was given up
             write_failure(batch.cases, case.id, reply.error or WORKER_DIED, reply.details)
 
         try:
             if todo:
-                settings = CaseSettings(batch.cases.absolute(), options.segment, options.kinds)
+                settings = CaseSettings(
+                    batch.cases.absolute(), options.segment, options.kinds, options.case_timeout_s
+                )
                 with open_workers(settings, options.workers) as workers:
                     Schedule(todo, workers, on_outcome, on_lost).run()
         finally:

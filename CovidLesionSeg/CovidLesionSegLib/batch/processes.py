@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from .cases import Case
-from .runner import WORKER_DIED, CaseRunner, CaseSettings, Reply, Verdict
+from .deadlines import Deadlines
+from .runner import CASE_TIMEOUT, WORKER_DIED, CaseRunner, CaseSettings, Reply, Verdict
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -50,6 +51,7 @@ class ProcessWorkers:
         self._settings = settings
         self._workers: dict[int, _Worker] = {}
         self._busy: set[int] = set()
+        self._deadlines = Deadlines(settings.timeout_s)
 
     def __enter__(self) -> ProcessWorkers:
         return self
@@ -63,23 +65,32 @@ class ProcessWorkers:
         if worker not in self._workers:
             self._workers[worker] = self._start(worker)
         self._busy.add(worker)
+        self._deadlines.start(worker)
         try:
             self._workers[worker].connection.send((case, upcoming))
         except OSError:  # died while idle; `wait` will see it
             return
 
     def wait(self) -> tuple[int, Reply]:
-        """Wait until some worker ends its case or dies."""
+        """Wait until some worker ends its case, dies or is overdue."""
         # One that dies idle is noticed when it gets its next case.
         numbers = {self._workers[number].connection: number for number in self._busy}
-        connection = wait(list(numbers))[0]
-        number = numbers[connection]  # type: ignore[index]
-        self._busy.remove(number)
+        while not (ready := wait(list(numbers), self._deadlines.seconds_left())):
+            late = self._deadlines.overdue()
+            if late is not None:
+                self._free(late)
+                return late, Reply(Verdict.OVERDUE, CASE_TIMEOUT)
+        number = numbers[ready[0]]  # type: ignore[index]
+        self._free(number)
         try:
             reply: Reply = self._workers[number].connection.recv()
         except (EOFError, OSError):
             return number, Reply(Verdict.SUSPECT, WORKER_DIED)
         return number, reply
+
+    def _free(self, worker: int) -> None:
+        self._busy.remove(worker)
+        self._deadlines.end(worker)
 
     def replace(self, worker: int) -> None:
         """End a worker; the next case for it starts a fresh process."""

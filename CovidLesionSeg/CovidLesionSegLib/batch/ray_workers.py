@@ -18,7 +18,8 @@ from typing import Any
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 
 from .cases import Case
-from .runner import WORKER_DIED, CaseRunner, CaseSettings, Reply, Verdict
+from .deadlines import Deadlines
+from .runner import CASE_TIMEOUT, WORKER_DIED, CaseRunner, CaseSettings, Reply, Verdict
 
 
 class RayWorkers:
@@ -46,6 +47,7 @@ class RayWorkers:
         self.count = count or max(int(gpus), 1)
         self._actors: dict[int, Any] = {}
         self._running: dict[Any, int] = {}
+        self._deadlines = Deadlines(settings.timeout_s)
 
     def __enter__(self) -> RayWorkers:
         return self
@@ -62,13 +64,26 @@ class RayWorkers:
             remote = self._ray.remote(CaseRunner).options(**self._share)
             self._actors[worker] = remote.remote(self._settings, 0)
         self._running[self._actors[worker].run.remote(case, upcoming)] = worker
+        self._deadlines.start(worker)
 
     def wait(self) -> tuple[int, Reply]:
-        """Wait until some actor ends its case or dies."""
-        (ready,), _ = self._ray.wait(list(self._running), num_returns=1)
-        worker = self._running.pop(ready)
+        """Wait until some actor ends its case, dies or is overdue."""
+        while True:
+            timeout = self._deadlines.seconds_left()
+            ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
+            if ready:
+                return self._reply(ready[0])
+            late = self._deadlines.overdue()
+            if late is not None:
+                self._running = {task: own for task, own in self._running.items() if own != late}
+                self._deadlines.end(late)
+                return late, Reply(Verdict.OVERDUE, CASE_TIMEOUT)
+
+    def _reply(self, task: Any) -> tuple[int, Reply]:
+        worker = self._running.pop(task)
+        self._deadlines.end(worker)
         try:
-            reply: Reply = self._ray.get(ready)
+            reply: Reply = self._ray.get(task)
         except self._ray.exceptions.RayError as error:
             return worker, Reply(Verdict.SUSPECT, WORKER_DIED, type(error).__name__)
         return worker, reply

@@ -33,13 +33,15 @@ class Verdict(Enum):
     """How it went with one case in a worker.
 
     ``DONE`` and ``FAILED`` stand in the case's folder. ``SUSPECT`` left nothing: the worker
-    is not to be trusted any more, and the case is worth one more try alone. ``STOP``: the
-    whole batch can't go on.
+    is not to be trusted any more, and the case is worth one more try alone. ``OVERDUE``: the
+    worker is still at it, though the time for a case is over; it is worth no more of it.
+    ``STOP``: the whole batch can't go on.
     """
 
     DONE = "done"
     FAILED = "failed"
     SUSPECT = "suspect"
+    OVERDUE = "overdue"
     STOP = "stop"
 
 
@@ -66,6 +68,14 @@ WORKER_DIED = CovidLesionSegError(
 )
 
 
+CASE_TIMEOUT = CovidLesionSegError(
+    "case-timeout",
+    "The case took longer than the time limit.",
+    "Look whether the storage or the machine was slow, then go on with --retry-failed and a "
+    "longer --case-timeout, or try the case by itself with 'covid-lesion-seg segment'.",
+)
+
+
 @dataclass(frozen=True)
 class CaseSettings:
     """What every case of a batch is run with.
@@ -74,11 +84,14 @@ class CaseSettings:
         cases: Folder of all cases.
         options: Options of the segmentation.
         kinds: Files to write, keys of `case_files.WRITERS`.
+        timeout_s: How long a worker may have a case before it counts as stuck, its own start
+            included; None for ever.
     """
 
     cases: Path
     options: SegmentOptions = field(default_factory=SegmentOptions)
     kinds: tuple[str, ...] = DEFAULT_KINDS
+    timeout_s: float | None = None
 
 
 class CaseRunner:

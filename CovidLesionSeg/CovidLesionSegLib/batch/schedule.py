@@ -2,7 +2,9 @@
 
 A worker that dies takes down what it had in hand: the case it computed and the one it read
 ahead. Neither is known to be the culprit, so both are tried once more at the end, one at a time
-and with the machine to themselves. Who kills a worker there as well is a failed case.
+and with the machine to themselves. Who kills a worker there as well is a failed case. A case that
+takes too long has failed at once: here the culprit is known, and what its worker read ahead goes
+back into the queue.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Workers(Protocol):
         """Let an idle worker run a case and read the next one meanwhile."""
 
     def wait(self) -> tuple[int, Reply]:
-        """Wait until some worker ends its case or dies; a death is a ``SUSPECT``."""
+        """Wait until some worker ends its case, dies (``SUSPECT``) or is ``OVERDUE``."""
 
     def replace(self, worker: int) -> None:
         """Put a fresh process in the place of a worker."""
@@ -82,9 +84,12 @@ class Schedule:
                 raise reply.error
             if reply.verdict is Verdict.SUSPECT:
                 self._lost(worker, case)
-            else:
-                self._deaths = 0
-                self._listener(case, reply)
+                continue
+            self._deaths = 0
+            if reply.verdict is Verdict.OVERDUE:
+                self._requeue_ahead(worker)
+                reply = self._fail(worker, case, reply)
+            self._listener(case, reply)
         while self._suspects:
             self._run_alone(self._suspects.popleft())
 
@@ -118,13 +123,24 @@ class Schedule:
         self._suspects.extend((case,) if ahead is None else (case, ahead))
         self._workers.replace(worker)
 
+    def _requeue_ahead(self, worker: int) -> None:
+        ahead = self._ahead.pop(worker, None)
+        if ahead is not None:
+            self._queue.appendleft(ahead)
+
+    def _fail(self, worker: int, case: Case, reply: Reply) -> Reply:
+        """End a worker, and record the failure of the case that it had."""
+        # First the end, so that nobody writes into the case's folder any more.
+        self._workers.replace(worker)
+        failure = Reply(Verdict.FAILED, reply.error or WORKER_DIED, reply.details)
+        self._record_failure(case, failure)
+        return failure
+
     def _run_alone(self, case: Case) -> None:
         self._workers.submit(0, case, None)
         _, reply = self._workers.wait()
         if reply.verdict is Verdict.STOP and reply.error is not None:
             raise reply.error
-        if reply.verdict is Verdict.SUSPECT:
-            reply = Reply(Verdict.FAILED, reply.error or WORKER_DIED, reply.details)
-            self._record_failure(case, reply)
-            self._workers.replace(0)
+        if reply.verdict in (Verdict.SUSPECT, Verdict.OVERDUE):
+            reply = self._fail(0, case, reply)
         self._listener(case, reply)

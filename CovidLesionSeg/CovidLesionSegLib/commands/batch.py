@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--workers", type=_count, help="processes (default 1; with ray one per GPU)"
     )
     parser.add_argument(
+        "--case-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="a case that takes longer has failed, and its worker is started anew (default: no "
+        "limit; give several times what a case takes, and a minute for the start)",
+    )
+    parser.add_argument(
         "--keep-names", action="store_true", help="name cases after their files (not anonymous)"
     )
     parser.add_argument(
@@ -64,6 +72,13 @@ def _count(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return count
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("more than 0 seconds")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,6 +111,7 @@ def _options(args: argparse.Namespace) -> BatchOptions:
         keep_names=args.keep_names,
         resume=args.resume,
         retry_failed=args.retry_failed,
+        case_timeout_s=args.case_timeout,
     )
 
 
