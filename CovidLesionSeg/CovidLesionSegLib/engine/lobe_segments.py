@@ -192,7 +192,8 @@ def fill_complete_sides(
         lungs: uint8 of the same shape, labels of `Lung`.
         spacing: Edge lengths of a voxel in mm, ``(z, y, x)``.
     """
-    present = set(np.flatnonzero(np.bincount(lobes.ravel(), minlength=max(Lobe) + 1)))
+    # Not by counting: that would copy the labels to integers of eight bytes.
+    present = {lobe for lobe in Lobe if (lobes == lobe).any()}
     for lung in Lung:
         own = [lobe for lobe in Lobe if lobe.lung is lung]
         if all(lobe in present for lobe in own):
