@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from CovidLesionSegLib.cli import main
+from CovidLesionSegLib.engine.lungs import SIDES, segment_lungs
 from CovidLesionSegLib.engine.phantom import Phantom
 from CovidLesionSegLib.engine.pipeline import segment
 from CovidLesionSegLib.engine.volume import CtVolume
@@ -41,3 +42,9 @@ def test_a_cut_lung_is_flagged_in_every_row(phantom_ct: CtVolume) -> None:
     result = segment(upper)
     assert all("partial-lung" in row.flags for row in result.quantification.rows)
     assert any("cuts a lung" in warning for warning in result.warnings)
+
+
+def test_a_mirrored_patient_is_noticed(phantom_ct: CtVolume) -> None:
+    assert SIDES not in segment_lungs(phantom_ct).flags
+    mirrored = replace(phantom_ct, hu=np.ascontiguousarray(phantom_ct.hu[..., ::-1]))
+    assert segment_lungs(mirrored).flags == (SIDES,)

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.lungs import ORIENTATION, segment_lungs
+from CovidLesionSegLib.engine.lungs import ORIENTATION, SIDES, segment_lungs
+from CovidLesionSegLib.engine.lungs_inflation import EXPIRATION
+from CovidLesionSegLib.engine.result import Lung
 from CovidLesionSegLib.engine.volume import CtVolume
 from training.anatomy.evaluate_lungs import RESULTS, read_case, score
 
@@ -57,7 +59,20 @@ def test_the_ct_alone(data_dir: Path, table: dict[str, Any], name: str) -> None:
     measured, noted = score(found.labels, expert, infection), table[name]["classical"]
     assert measured["lung_dice"] >= noted["lung_dice"] - DICE_TOLERANCE
     assert measured["infection_inside"] >= noted["infection_inside"] - INSIDE_TOLERANCE
+    assert not {ORIENTATION, SIDES} & set(found.flags)
+    # Of these, p9_6 was taken in expiration.
+    assert (EXPIRATION in found.flags) == (name == "p9_6")
+
+
+@pytest.mark.parametrize("name", ["coronacases_003", "p9_9"])
+def test_a_mirrored_chest_is_noticed_and_not_swapped(data_dir: Path, name: str) -> None:
+    ct, _, _ = _thin(data_dir, name)
+    mirrored = CtVolume.from_array(np.flip(ct.hu, 2).copy(), ct.affine_lps)
+    found = segment_lungs(mirrored)
+    assert SIDES in found.flags
     assert ORIENTATION not in found.flags
+    centre = [float(np.nonzero(found.labels == side)[2].mean()) for side in Lung]
+    assert centre[0] < centre[1]  # still by the header, the right lung at small x
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["upside down", "back to front"])

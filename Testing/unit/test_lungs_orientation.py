@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.flags import FLAG_TEXTS
-from CovidLesionSegLib.engine.lungs import ORIENTATION, segment_lungs
+from CovidLesionSegLib.engine.lungs import ORIENTATION, SIDES, segment_lungs
+from CovidLesionSegLib.engine.lungs_orientation import left_heart, mirrored
+from CovidLesionSegLib.engine.result import Lung
 from CovidLesionSegLib.engine.volume import CtVolume
 from Testing.support.plain_chest import PlainChest, plain_chest
 
@@ -54,3 +56,35 @@ def test_a_part_of_the_lungs_says_nothing_about_up_and_down(cone: PlainChest) ->
 
 def test_the_flag_has_a_sentence() -> None:
     assert "orientation" in FLAG_TEXTS[ORIENTATION]
+
+
+def _chest_with_heart(x: slice) -> NDArray[np.uint8]:
+    """Two blocks of lung with a heart cut out of them in front, below."""
+    labels = np.zeros((40, 40, 80), dtype=np.uint8)
+    labels[2:38, 4:36, 5:34] = Lung.RIGHT
+    labels[2:38, 4:36, 46:75] = Lung.LEFT
+    labels[4:22, 6:24, x] = 0
+    return labels
+
+
+def test_a_heart_on_the_right_makes_the_sides_doubtful() -> None:
+    usual, turned = _chest_with_heart(slice(30, 62)), _chest_with_heart(slice(18, 50))
+    assert left_heart(usual) > 1.5
+    assert not mirrored(usual)
+    assert mirrored(turned)
+
+
+def test_mirroring_changes_the_sign() -> None:
+    usual = _chest_with_heart(slice(30, 62))
+    flipped = usual[..., ::-1]
+    swapped = np.where(flipped == 0, 0, Lung.RIGHT + Lung.LEFT - flipped).astype(np.uint8)
+    assert left_heart(swapped) == pytest.approx(-left_heart(usual))
+
+
+def test_a_heart_in_the_middle_says_nothing() -> None:
+    middle = _chest_with_heart(slice(28, 52))
+    assert left_heart(middle) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_flag_of_the_sides_has_a_sentence() -> None:
+    assert "mirrored" in FLAG_TEXTS[SIDES]

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.lesions import find_lesions
+from CovidLesionSegLib.engine.lungs_inflation import EXPIRATION
 from CovidLesionSegLib.engine.quantify import Quantifier, quantify
 from CovidLesionSegLib.engine.result import (
     Anatomy,
@@ -249,3 +250,26 @@ def test_every_measure_and_score_has_a_definition(infection: Mask) -> None:
     table = _table(make_ct(), infection, make_anatomy())
     named = {name for row in table.rows for name in row.measures} | set(table.scores)
     assert named <= set(table.conventions)
+
+
+def test_in_expiration_the_lower_end_counts_consolidation_only(infection: Mask) -> None:
+    hu = np.full(SHAPE_ZYX, -600, dtype=np.int16)
+    hu[8, 2:6, 3:8] = -50  # 20 of the 60 infected voxels of the right upper lobe
+    ct, prediction = make_ct(hu), certain(infection)
+    for flags, fewest in (((), 60), ((EXPIRATION,), 20)):
+        table = quantify(ct, infection, make_anatomy(flags=flags), prediction, [])
+        row = table.row("RUL").measures
+        assert row["infected_ml"].value == pytest.approx(60 * VOXEL_ML)
+        assert row["infected_ml"].low == pytest.approx(fewest * VOXEL_ML)
+        assert row["infected_percent"].low == pytest.approx(100 * fewest / 480)
+        assert row["infected_percent"].high == pytest.approx(12.5)
+
+
+def test_in_expiration_what_a_person_decided_stays(infection: Mask) -> None:
+    anatomy = make_anatomy(flags=(EXPIRATION,))
+    hu = np.full(SHAPE_ZYX, -600, dtype=np.int16)
+    quantifier = Quantifier(make_ct(hu), anatomy, certain(infection))
+    reviewed = np.zeros(SHAPE_ZYX, dtype=bool)
+    reviewed[8:10] = True
+    row = quantifier.measure(infection, [], reviewed).row("RUL").measures
+    assert row["infected_ml"].low == pytest.approx(40 * VOXEL_ML)

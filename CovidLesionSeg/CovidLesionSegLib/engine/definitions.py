@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from .lungs_inflation import DENSE_FROM_HU, EXPIRATION
 from .severity import TRACE_PERCENT
 from .uncertainty import NEGLIGIBLE_DOUBT
 
-DEFINITIONS_VERSION = "1"
+DEFINITIONS_VERSION = "2"
 
 CONSOLIDATION_FROM_HU = -300
 HIGH_OPACITY_FROM_HU = -200
 WELL_AERATED_HU = (-950, -700)
 EMPHYSEMA_TO_HU = -950
 LESION_CLASS_SHARES = (0.25, 0.75)
+
+SMALL_LESION_ML = 0.5
+"""A sphere of 10 mm. A third to a half of the findings in a CT with COVID-19 can be smaller, and
+all of them together less than a hundredth of the infection (`Testing/unit/test_review_order`)."""
 
 CONVENTIONS = MappingProxyType(
     {
@@ -27,7 +32,11 @@ CONVENTIONS = MappingProxyType(
         "the expected false positives (sum of 1 - p inside the mask) to with the expected false "
         "negatives (sum of p outside); for a consensus, the models' disagreement 1 - agreement "
         f"counts where it is larger; doubt below {NEGLIGIBLE_DOUBT:g} counts as none, and so "
-        "does that of voxels a person has decided.",
+        "does that of voxels a person has decided. In a scan that seems to be taken in expiration "
+        f"(flag {EXPIRATION}: the darkest peak of the lungs' histogram, on a scale on which air is "
+        f"-1000 HU, lies above {DENSE_FROM_HU:g} HU) the lower end is at most the volume at "
+        f"{CONSOLIDATION_FROM_HU} HU and above: healthy dependent lung then looks like ground "
+        "glass (Verschakelen et al., AJR 1993;161(4)). What a person has decided stays.",
         "infected_percent": "infected_ml / volume_ml. Interval: as for infected_ml; for lobes "
         "also the range when the lobe's border moves by the lobes' uncertainty in mm.",
         "ggo_percent": "Share of the region that is infected and darker than "
@@ -48,6 +57,10 @@ CONVENTIONS = MappingProxyType(
         f"of the lesion's voxels have at least {CONSOLIDATION_FROM_HU} HU. The borders are a "
         "convention of this software: vessels in ground glass reach a few percent, and partial "
         "volume around consolidation as well.",
+        "doubt_ml": "Volume in doubt: the expected volume of a lesion that is none, its voxels' "
+        "doubt as for infected_ml, added up. The review lists lesions by it, largest first, "
+        f"because that is what may change the numbers most; those below {SMALL_LESION_ML:g} ml "
+        "(a sphere of 10 mm) come last.",
         "involvement_score": "0 to 5 by infected_percent of the lobe: below 1, below 5, below "
         "25, below 50, below 75, from 75 on. The lower border belongs to the class, as in the "
         "public code of CORADS-AI (Lessmann et al., Radiology 2021;298(1)); readers who follow "

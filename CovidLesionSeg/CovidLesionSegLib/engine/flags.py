@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from .guards import FLAG_TEXT as _INPUT_TEXTS
+from .lungs_inflation import EXPIRATION
+
+FAINT_LEFT_OUT = "faint-findings-left-out"
 
 FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
     {
@@ -15,12 +18,20 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "single-lung": "Only one lung was found.",
         "orientation-doubtful": "The chest looks upside down or back to front: the file may have "
         "lost its orientation, and lobes and sides may be swapped.",
+        "sides-doubtful": "The heart seems to lie on the right: the image may be mirrored, the "
+        "organs may lie the other way round, or a lung has collapsed. Check left and right before "
+        "using lobes and sides.",
+        EXPIRATION: "Even the best aerated lung is dense: the scan may have been taken in "
+        "expiration, and healthy dependent lung may be counted as ground glass. The lower end of "
+        "the infected percentages counts consolidation only.",
         "approximate-lobes": "The lobes are approximate: their borders come from an atlas, "
         "fitted to the fissures of this patient only where the CT shows them.",
         "lobe-missing": "A lobe is missing from the lobes that were given; it has no numbers.",
         "lobes-cover-part": "The lobes that were given leave a part of the lungs out.",
         "lobes-by-position": "The lobes that were given had no names; they were told apart by "
         "their position.",
+        FAINT_LEFT_OUT: "Findings that are hardly denser than the lung around them were left out, "
+        "as expiration and dependent lung cause them; Add missed lesion takes one back in.",
         "edited-anatomy": "Lungs or lobes were corrected by hand.",
         "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }

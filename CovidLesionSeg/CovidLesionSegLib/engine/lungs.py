@@ -17,8 +17,9 @@ from CovidLesionSegLib.errors import InputError
 from .lungs_border import refine_border
 from .lungs_classical import AIR_HU, ClassicalLungs, classical_lungs
 from .lungs_grid import WorkingGrid
+from .lungs_inflation import EXPIRATION, poorly_inflated
 from .lungs_model import merge_model_labels
-from .lungs_orientation import back_to_front, upside_down
+from .lungs_orientation import back_to_front, mirrored, upside_down
 from .masks import Mask
 from .result import Lung
 from .volume import CtVolume
@@ -27,6 +28,7 @@ PARTIAL_LUNG = "partial-lung"
 SINGLE_LUNG = "single-lung"
 HU_OFFSET = "hu-offset-suspected"
 ORIENTATION = "orientation-doubtful"
+SIDES = "sides-doubtful"
 
 _CUT_AREA_MM2 = 150.0
 _LATERAL_CUT_AREA_MM2 = 600.0
@@ -43,7 +45,9 @@ class LungMask:
         flags: ``"partial-lung"`` (the scan or the field of view cuts a lung),
             ``"single-lung"`` (only one was found), ``"hu-offset-suspected"`` (air is more
             than 60 HU off -1000, so HU bands are off as well), ``"orientation-doubtful"``
-            (head and feet, or front and back, seem to be swapped).
+            (head and feet, or front and back, seem to be swapped), ``"sides-doubtful"`` (the
+            chest looks mirrored), ``"expiration-suspected"`` (even the best aerated lung is
+            dense).
         air_hu: HU of the air around the body, -1000 where none is seen.
     """
 
@@ -116,6 +120,10 @@ def _flags(
     turned = PARTIAL_LUNG not in flags and upside_down(lung, grid)
     if turned or back_to_front(lung, classical.body, grid):
         flags.append(ORIENTATION)
+    elif not {SINGLE_LUNG, PARTIAL_LUNG} & set(flags) and mirrored(labels):
+        flags.append(SIDES)
+    if poorly_inflated(lung, grid, classical.air_hu):
+        flags.append(EXPIRATION)
     return tuple(flags)
 
 

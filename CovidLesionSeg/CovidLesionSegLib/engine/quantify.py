@@ -19,6 +19,7 @@ from .definitions import (
     HIGH_OPACITY_FROM_HU,
     WELL_AERATED_HU,
 )
+from .lungs_inflation import EXPIRATION
 from .region_sums import HU_LEVELS, REST_OF_LUNG, InfectedSums, RegionSums
 from .result import Anatomy, Lesion, Lobe, Lung, Measure, Prediction, Quantification, RegionRow
 from .severity import (
@@ -169,7 +170,7 @@ class Quantifier:
             if infected.agreement is not None:
                 units["agreement_percent"] = "%"
             return {name: Measure(None, unit, reason=absent) for name, unit in units.items()}
-        fewest = max(count - float(infected.false_positive[rows].sum()), 0.0)
+        fewest = self._fewest(count - float(infected.false_positive[rows].sum()), infected, rows)
         most = min(count + float(infected.false_negative[rows].sum()), float(volume))
         moved = () if lobe is None else self._moved(lobe, infected)
         low, high = percent_interval((fewest, most), volume, moved) or (None, None)
@@ -186,6 +187,16 @@ class Quantifier:
         measures.update(_lesion_hu(lesion))
         measures.update(_network_measures(infected, rows, count))
         return measures
+
+    def _fewest(self, certain: float, infected: InfectedSums, rows: list[int]) -> float:
+        """Return the lower end of the infected voxels: in expiration, no doubtful ground glass."""
+        if EXPIRATION in self._anatomy.flags:
+            solid = HU_LEVELS >= CONSOLIDATION_FROM_HU
+            sure = (
+                infected.histogram[rows][:, solid].sum() + infected.decided[rows][:, ~solid].sum()
+            )
+            certain = min(certain, float(sure))
+        return max(certain, 0.0)
 
     def _moved(self, lobe: Lobe, infected: InfectedSums) -> tuple[tuple[float, float, float], ...]:
         """Return what the lobe loses and gains when its border moves within the doubt."""

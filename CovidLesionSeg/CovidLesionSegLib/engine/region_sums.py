@@ -36,6 +36,7 @@ class InfectedSums:
 
     Attributes:
         histogram: ``(8, bins)`` voxels by HU.
+        decided: ``(8, bins)`` those of them that a person decided.
         reach: ``(8, 32)`` voxels by the lobes that they might belong to instead.
         false_positive: ``(8, 32)`` expected number of voxels wrongly infected.
         false_negative: ``(8, 32)`` expected number of infected voxels missed.
@@ -45,6 +46,7 @@ class InfectedSums:
     """
 
     histogram: NDArray[np.int64]
+    decided: NDArray[np.int64]
     reach: NDArray[np.int64]
     false_positive: NDArray[np.float64]
     false_negative: NDArray[np.float64]
@@ -115,12 +117,15 @@ class RegionSums:
         yes = np.ones(p.shape, dtype=bool)
         wrong = doubt(p, yes, agreement)
         missed = self._missed - _joint_sums(joint, doubt(p, ~yes, agreement))
+        by_person = np.zeros(where.shape, dtype=bool)
         if reviewed is not None:
             decided = reviewed[self._box].ravel()
-            wrong[decided[where]] = 0.0
+            by_person = decided[where]
+            wrong[by_person] = 0.0
             missed -= self._missed_among(decided & (crop == 0))
         return InfectedSums(
             histogram=_histogram(code, self._hu[where]),
+            decided=_histogram(code[by_person], self._hu[where[by_person]]),
             reach=_joint_counts(joint),
             false_positive=_joint_sums(joint, wrong),
             false_negative=np.maximum(missed, 0.0),
