@@ -32,7 +32,7 @@ from .data.volumes import LabelledVolume, load_volume
 from .evaluate import select_cases
 from .half_precision import bundled_slice_models
 from .metrics import Mask, overlap_scores
-from .predictions import CasePrediction, PredictionFolder
+from .predictions import PredictionFolder
 
 _LOG = logging.getLogger("training")
 COMMAND = "python -m training.failure_cases"
@@ -127,7 +127,8 @@ def licence_of(key: str) -> str:
 
 def draw(
     volume: LabelledVolume,
-    prediction: CasePrediction,
+    called: Mask,
+    lungs: NDArray[np.uint8],
     slices: Sequence[FailedSlice],
     title: str,
     path: Path,
@@ -139,11 +140,10 @@ def draw(
 
     figure = Figure(figsize=(3.2 * len(slices), 3.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    called, drawn = prediction.mask(), volume.infection == 1
-    spacing = volume.ct.spacing_mm_zyx
+    drawn, spacing = volume.infection == 1, volume.ct.spacing_mm_zyx
     grey_levels = np.linspace(*_WINDOW_HU, _GREYS)
     margin = round(_MARGIN_MM / spacing[1])
-    box = bounding_box(prediction.lungs > 0, (0, margin, margin))[1:]
+    box = bounding_box(lungs > 0, (0, margin, margin))[1:]
     axes = figure.subplots(1, len(slices), squeeze=False)[0]
     for axis, failed in zip(axes, slices, strict=True):
         axis.imshow(
@@ -179,9 +179,11 @@ def _model_report(
     for key in worst_scans(report):
         volume = load_volume(select_cases(data_dir, "bundled", [key])[0])
         prediction = predictions.predict(volume.ct, model, lung_model)
-        slices = worst_slices(volume, prediction.mask(), prediction.lungs)
-        draw(volume, prediction, slices, f"{model.id}, {key}", pictures / f"{model.id}-{key}.png")
-        dice = overlap_scores(prediction.mask(), volume.infection == 1)["dice"]
+        called, lungs = prediction.mask(volume.ct), prediction.lungs
+        slices = worst_slices(volume, called, lungs)
+        path = pictures / f"{model.id}-{key}.png"
+        draw(volume, called, lungs, slices, f"{model.id}, {key}", path)
+        dice = overlap_scores(called, volume.infection == 1)["dice"]
         shown = [asdict(failed) for failed in slices]
         scans.append(
             {

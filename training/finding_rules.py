@@ -21,12 +21,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from CovidLesionSegLib.engine.lungs_grid import BlockGrid
-from CovidLesionSegLib.engine.masks import Box, Mask, distance_mm, margin_voxels
+from CovidLesionSegLib.engine.masks import Mask
 from CovidLesionSegLib.engine.models import open_infection_model, open_lung_model
+from CovidLesionSegLib.engine.postprocess import LARGE_SHARE
+from CovidLesionSegLib.engine.surroundings import (
+    SURROUNDINGS_MM,
+    density_ratio,
+    hu_around,
+    widened,
+)
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore
@@ -45,18 +50,8 @@ _LOG = logging.getLogger("training")
 _COMMAND = "python -m training.finding_rules"
 REPORT = Path(__file__).parent / "reports" / "finding-rules.json"
 
-SURROUNDINGS_MM = 6.0
-"""How far the lung around a finding reaches."""
-
-_LARGE_BOX = 1_000_000
-"""Voxels from which a box is measured on blocks of about 2 mm."""
-
 _CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)
 _LEAST_DISEASE_ML = 1.0
-
-_AIR_HU = -1000.0
-_LARGE_SHARE = 0.1
-"""A finding that fills more of the lungs leaves no healthy lung around it to compare with."""
 
 _FREE_DICE = 0.002
 """How far below the best a value's mean Dice may be for the patients it is chosen on."""
@@ -65,7 +60,7 @@ _ABOUT = (
     "What changes when connected findings are dropped that have less than a value of one property: "
     "contrast (mean HU less the median HU of the uncalled lung within "
     f"{SURROUNDINGS_MM:g} mm), density ratio (the same two, each plus 1000, divided), that ratio "
-    f"but sparing findings that fill more than {100 * _LARGE_SHARE:g}% of the lungs, peak or mean "
+    f"but sparing findings that fill more than {100 * LARGE_SHARE:g}% of the lungs, peak or mean "
     "probability. On the held-out scans of the "
     "k-fold. The second table of a rule scores every scan with the strictest value whose mean "
     f"Dice on the other patients' scans with disease is within {_FREE_DICE:g} of the best; nearly "
@@ -150,18 +145,17 @@ def findings_of(ct: CtVolume, prediction: CasePrediction, drawn: Mask) -> list[F
         prediction: The engine's answer.
         drawn: bool ``[z, y, x]``, the expert's mask.
     """
-    called = prediction.mask()
+    called = prediction.candidates()
     labels, _ = ndimage.label(called, structure=_CONNECTIVITY)
     free = (prediction.lungs > 0) & ~called
-    margin = margin_voxels(SURROUNDINGS_MM, ct.spacing_mm_zyx)
-    large = _LARGE_SHARE * int((prediction.lungs > 0).sum())
+    large = LARGE_SHARE * int((prediction.lungs > 0).sum())
     result = []
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         finding = labels[box] == label
         voxels, mean_hu = int(finding.sum()), float(ct.hu[box][finding].mean())
-        wide = _widened(box, margin, ct.shape_zyx)
-        around = _around(labels[wide] == label, free[wide], ct.hu[wide], ct.spacing_mm_zyx)
-        ratio = (mean_hu - _AIR_HU) / max(around - _AIR_HU, 1.0) if around > -np.inf else np.inf
+        wide = widened(box, ct.spacing_mm_zyx, ct.shape_zyx)
+        around = hu_around(labels[wide] == label, free[wide], ct.hu[wide], ct.spacing_mm_zyx)
+        ratio = density_ratio(mean_hu, around)
         probability = prediction.probability[box][finding].astype(np.float32)
         result.append(
             Finding(
@@ -176,29 +170,6 @@ def findings_of(ct: CtVolume, prediction: CasePrediction, drawn: Mask) -> list[F
             )
         )
     return result
-
-
-def _widened(box: Box, margin: tuple[int, int, int], shape_zyx: tuple[int, int, int]) -> Box:
-    z, y, x = (
-        slice(max(0, part.start - extra), min(part.stop + extra, size))
-        for part, extra, size in zip(box, margin, shape_zyx, strict=True)
-    )
-    return z, y, x
-
-
-def _around(
-    finding: Mask,
-    free: Mask,
-    hu: NDArray[np.int16],
-    spacing_mm_zyx: tuple[float, float, float],
-) -> float:
-    """Return the median density of the free lung around a finding, -inf without any."""
-    if finding.size > _LARGE_BOX:
-        grid = BlockGrid.over(finding.shape, spacing_mm_zyx)
-        finding, free, hu = grid.centres(finding), grid.centres(free), grid.centres(hu)
-        spacing_mm_zyx = grid.spacing_mm_zyx
-    around = hu[free & (distance_mm(finding, spacing_mm_zyx) <= SURROUNDINGS_MM)]
-    return float(np.median(around)) if around.size else -np.inf
 
 
 def choose(scans: Mapping[str, Scan], rule: str) -> float:

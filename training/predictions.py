@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
 from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
-from CovidLesionSegLib.engine.postprocess import infection_mask
+from CovidLesionSegLib.engine.postprocess import find_infection, infection_mask
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.result import Anatomy, LobeSource
 from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
@@ -38,8 +38,12 @@ class CasePrediction:
     threshold: float
     voxel_volume_ml: float
 
-    def mask(self) -> Mask:
+    def mask(self, ct: CtVolume) -> Mask:
         """Return what a user sees: bool ``[z, y, x]`` after the 3D step."""
+        return find_infection(ct, self.probability, self.lungs, self.threshold).mask > 0
+
+    def candidates(self) -> Mask:
+        """Return the same before findings hardly denser than the lung around are left out."""
         found = infection_mask(self.probability, self.lungs, self.threshold, self.voxel_volume_ml)
         return found > 0
 

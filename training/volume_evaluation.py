@@ -45,7 +45,8 @@ def infection_scores(volume: LabelledVolume, prediction: CasePrediction, bare: M
     unlabelled = ~labelled_slices(volume)
     allowed = expert | truth
     allowed[unlabelled] = prediction.lungs[unlabelled] > 0
-    masks = {"pipeline": prediction.mask(), "expert-lungs": bare & allowed, "no-lungs": bare}
+    seen = prediction.mask(volume.ct)
+    masks = {"pipeline": seen, "expert-lungs": bare & allowed, "no-lungs": bare}
     predicted_lungs = {"pipeline": prediction.lungs > 0}
     return {
         name: {

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from CovidLesionSegLib.engine import surroundings
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
-from training import finding_rules
 from training.finding_rules import (
     Finding,
     Scan,
@@ -38,7 +38,7 @@ def _prediction(ct: CtVolume, called: tuple[slice, ...]) -> CasePrediction:
 
 @pytest.mark.parametrize("large_box", [10**9, 0])
 def test_contrast_is_to_the_lung_around(large_box: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finding_rules, "_LARGE_BOX", large_box)
+    monkeypatch.setattr(surroundings, "_LARGE_BOX", large_box)
     hu = np.full((20, 20, 20), -900, np.int16)
     hu[:, 8:] = -650  # dependent lung
     hu[8:12, 12:16, 8:12] = -600

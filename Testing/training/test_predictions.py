@@ -50,7 +50,7 @@ def test_a_prediction_is_made_once_per_ct_and_weights(made: list[str], tmp_path:
     assert made == ["c"]
     assert np.array_equal(first.probability, again.probability)
     assert again.probability.dtype == np.float16
-    assert again.mask().sum() == 8  # the weak voxel has no core
+    assert again.candidates().sum() == 8  # the weak voxel has no core
     folder.predict(_ct(1), model, lungs)  # type: ignore[arg-type]
     folder.predict(_ct(0), _Model("b"), lungs)  # type: ignore[arg-type]
     folder.predict(_ct(0), model, _Model("b", "lungs"))  # type: ignore[arg-type]
@@ -65,8 +65,8 @@ def test_a_threshold_is_the_models_not_the_files(made: list[str], tmp_path: Path
     found = folder.predict(_ct(0), model, model)  # type: ignore[arg-type]
     assert made == ["c"]
     assert found.threshold == 0.95
-    assert not found.mask().any()
-    assert replace(found, threshold=0.5).mask().any()
+    assert not found.candidates().any()
+    assert replace(found, threshold=0.5).candidates().any()
 
 
 def test_without_a_folder_nothing_is_kept(made: list[str]) -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.inference import predict_lungs
 from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
-from CovidLesionSegLib.engine.postprocess import infection_mask
+from CovidLesionSegLib.engine.postprocess import find_infection
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.engine.result import Anatomy, LobeSource
@@ -117,7 +117,7 @@ def evaluate_case(
     anatomy = Anatomy(joined.labels, None, LobeSource.NONE)
     prediction, anatomy = predict_with_lungs(ct, anatomy, model, Reporter())
     row["with_infection"] = score(anatomy.lungs, expert, infection)
-    found = infection_mask(prediction.infection, anatomy.lungs, model.threshold, ct.voxel_volume_ml)
+    found = find_infection(ct, prediction.infection, anatomy.lungs, model.threshold).mask
     return row, percent_row(expert == 1, infection > 0, anatomy.lungs > 0, found > 0, slices)
 
 

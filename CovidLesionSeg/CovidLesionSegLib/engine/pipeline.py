@@ -22,7 +22,7 @@ from .lungs import segment_lungs
 from .lungs_infection import predict_with_lungs
 from .models import DEFAULT_MODEL, open_infection_model, open_lung_model
 from .opacity import split_opacity
-from .postprocess import MINIMUM_LESION_ML, infection_mask
+from .postprocess import MINIMUM_LESION_ML, find_infection
 from .progress import Reporter
 from .quantify import quantify
 from .readers import read_ct
@@ -177,9 +177,8 @@ def _run(
         anatomy = find_lobes(ct, lungs, options.lobes)
     with reporter.stage("infection"):
         prediction, anatomy = predict_with_lungs(ct, anatomy, model, reporter)
-        infection = infection_mask(
-            prediction.infection, anatomy.lungs, threshold, ct.voxel_volume_ml
-        )
+        findings = find_infection(ct, prediction.infection, anatomy.lungs, threshold)
+        infection = findings.mask
     with reporter.stage("lesions"):
         lesions, _ = find_lesions(infection, prediction, ct, anatomy, MINIMUM_LESION_ML)
     with reporter.stage("numbers"):
@@ -201,7 +200,7 @@ def _run(
         lesions=lesions,
         quantification=quantification,
         run=run,
-        warnings=warnings_for((*ct.flags, *anatomy.flags)),
+        warnings=warnings_for((*ct.flags, *anatomy.flags, *findings.flags)),
         opacity=split_opacity(ct.hu, infection),
     )
 
