@@ -5,7 +5,8 @@ anything about the network that is scored on it: temperature and threshold of a 
 the held-out patients of the *other* folds, as the networks that had not seen them answer. What
 they would be if chosen on the fold's own patients, as for the bundled models, is reported too.
 
-Parts that are done are kept in the work folder and not done again.
+Parts that are done are kept in the work folder and not done again: empty its `predictions` and
+`scores` after a change of the engine.
 """
 
 from __future__ import annotations
