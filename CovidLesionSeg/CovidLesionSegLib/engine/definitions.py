@@ -9,7 +9,9 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from .lungs_inflation import DENSE_FROM_HU, EXPIRATION
+from .postprocess import CORE_MARGIN, LARGE_SHARE, LEAST_DENSITY_RATIO, MINIMUM_LESION_ML
 from .severity import TRACE_PERCENT
+from .surroundings import SURROUNDINGS_MM
 from .uncertainty import NEGLIGIBLE_DOUBT
 
 DEFINITIONS_VERSION = "2"
@@ -28,9 +30,13 @@ CONVENTIONS = MappingProxyType(
     {
         "volume_ml": "Voxels of the region times the voxel volume, which is the determinant of "
         "the image's index-to-world matrix.",
-        "infected_ml": "Volume of the infection mask inside the region. Interval: from without "
-        "the expected false positives (sum of 1 - p inside the mask) to with the expected false "
-        "negatives (sum of p outside); for a consensus, the models' disagreement 1 - agreement "
+        "infected_ml": "Volume of the infection mask inside the region. The mask holds the "
+        "26-connected findings above the model's threshold that exceed it by "
+        f"{CORE_MARGIN:g} somewhere, measure at least {MINIMUM_LESION_ML:g} ml, and hold at least "
+        f"{LEAST_DENSITY_RATIO:g} times as much tissue (mean HU + 1000) as the uncalled lung "
+        f"within {SURROUNDINGS_MM:g} mm, unless they fill {100 * LARGE_SHARE:g}% of the lungs. "
+        "Interval: from without the expected false positives (sum of 1 - p inside the mask) to "
+        "with the expected false negatives (sum of p outside); for a consensus, the models' disagreement 1 - agreement "
         f"counts where it is larger; doubt below {NEGLIGIBLE_DOUBT:g} counts as none, and so "
         "does that of voxels a person has decided. In a scan that seems to be taken in expiration "
         f"(flag {EXPIRATION}: the darkest peak of the lungs' histogram, on a scale on which air is "
