@@ -1,8 +1,9 @@
 """The worker process: reads one job from a folder, works, speaks JSON lines.
 
-``python -m CovidLesionSegLib.worker job.json``. The job and its result are described in
-`jobs.exchange`, the lines in `jobs.protocol`. It ends when the job is done, when it is killed,
-or when standard input closes, which is how a host lets go of it, dead or alive.
+``python -m CovidLesionSegLib.worker job.json`` segments a CT; the job and its result are
+described in `jobs.exchange`. ``... export.json`` writes files of a result, see
+`export.handover`. The lines are described in `jobs.protocol`. It ends when the job is done, when
+it is killed, or when standard input closes, which is how a host lets go of it, dead or alive.
 """
 
 from __future__ import annotations
@@ -81,6 +82,22 @@ def _beat(finished: threading.Event) -> None:
 
 
 def _work(job_file: Path, cancelled: threading.Event) -> Event:
+    from .jobs.exchange import EXPORT_FILE
+
+    if job_file.name == EXPORT_FILE:
+        return _export(job_file)
+    return _segment(job_file, cancelled)
+
+
+def _export(job_file: Path) -> Event:
+    from .export.handover import read_order, write_order
+
+    order = read_order(job_file)
+    names = write_order(order, lambda key, fraction: _say(progress(key, fraction)))
+    return Event("done", {"files": names})
+
+
+def _segment(job_file: Path, cancelled: threading.Event) -> Event:
     from .engine.guards import checked_volume
     from .engine.pipeline import segment
     from .engine.progress import Reporter

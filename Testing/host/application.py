@@ -176,6 +176,16 @@ class Host:
             raise AssertionError(self.ui.statusLabel.text)
         return self.panel.review.session.node
 
+    def export(self) -> str:
+        """Press the button, wait until it is done and return what the panel says."""
+        self.ui.exportButton.click()
+        return self.waitForExport()
+
+    def waitForExport(self) -> str:
+        """Wait until an export is done and return what the panel says."""
+        self.wait(lambda: not self.panel.export.run.isBusy, 60.0)
+        return str(self.ui.exportLabel.text)
+
     def clear(self) -> None:
         """Back to an empty scene and an idle panel."""
         self.panel.run.abandon()

@@ -28,6 +28,9 @@ class _NodeComboBox(QtWidgets.QComboBox):
         self._types: list[str] = []
         self._flags: dict[str, bool] = {}
         self._id = ""
+        # As narrow as the panel needs it, whatever the nodes are called.
+        policy = QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        QtWidgets.QComboBox.setSizeAdjustPolicy(self, policy)
         raw(self, "currentIndexChanged").connect(lambda *_: self._changed())
 
     def setMRMLScene(self, scene: Any) -> None:

@@ -255,6 +255,7 @@ def build() -> tuple[types.ModuleType, types.ModuleType]:
         "QWidget",
         "QLabel",
         "QPushButton",
+        "QToolButton",
         "QCheckBox",
         "QComboBox",
         "QProgressBar",

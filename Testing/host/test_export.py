@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,7 @@ def test_chosen_formats_are_written_into_a_folder_of_their_own(
     host.ui.lesionTable.selectRow(0)
     host.ui.rejectButton.click()
     choose(host, "seg-nrrd", "nifti", "review", "stl", "obj")
-    host.ui.exportButton.click()
+    host.export()
     made = exported(folder)
     assert made.name.startswith("covid-lesion-seg-")
     assert str(made) in host.ui.exportLabel.text
@@ -85,7 +87,7 @@ def test_the_scene_is_written_only_when_the_patient_may_be_named(
     host.ui.identifiedCheckBox.setChecked(True)
     assert box.enabled
     choose(host, "mrb")
-    host.ui.exportButton.click()
+    host.export()
     with zipfile.ZipFile(exported(folder) / f"{DEFAULT_STEM}.mrb") as bundle:
         names = {Path(name).suffix for name in bundle.namelist()}
     assert {".mrml", ".nrrd"} <= names
@@ -95,8 +97,8 @@ def test_the_scene_is_written_only_when_the_patient_may_be_named(
 @pytest.mark.usefixtures("result")
 def test_a_second_export_overwrites_nothing(host: Host, folder: Path) -> None:
     choose(host, "nifti")
-    host.ui.exportButton.click()
-    host.ui.exportButton.click()
+    host.export()
+    host.export()
     assert len(list(folder.iterdir())) == 2
 
 
@@ -110,7 +112,7 @@ def test_an_edit_of_the_last_moment_is_exported_and_shown(
     mask[5:9, 20:26, 20:28] = 1
     setMaskOfSegment(result, "infection", mask, session.context.ct)
     choose(host, "csv")
-    host.ui.exportButton.click()
+    host.export()
     assert "edited" in host.ui.summaryLabel.text
     assert "edited" in (exported(folder) / f"{DEFAULT_STEM}.lobes.csv").read_text()
 
@@ -153,8 +155,7 @@ def test_a_failed_export_is_a_sentence_and_leaves_nothing(
 
     formats["nifti"] = replace(formats["nifti"], write=fail)
     monkeypatch.setattr(host.panel.export, "_formats", formats)
-    host.ui.exportButton.click()
-    assert host.ui.exportLabel.text == "The disk is full. Free some space."
+    assert host.export() == "The disk is full. Free some space."
     assert list(folder.iterdir()) == []
 
 
@@ -165,6 +166,7 @@ def test_training_case(host: Host, folder: Path) -> None:
     host.ui.lesionTable.selectRow(0)
     host.ui.rejectButton.click()
     host.ui.trainingButton.click()
+    host.waitForExport()
     (files,) = find_volumes(folder)
     case = load_volume(files)
     session = host.panel.review.session
@@ -245,7 +247,7 @@ def test_a_dicom_series_gets_a_dicom_segmentation(
     host.ui.exportSection.collapsed = False
     host.ui.identifiedCheckBox.setChecked(identified)
     choose(host, "dicom-seg", "dicom-sr")
-    host.ui.exportButton.click()
+    host.export()
     path = exported(folder) / f"{DEFAULT_STEM}.seg.dcm"
     assert (exported(folder) / f"{DEFAULT_STEM}.sr.dcm").is_file(), host.ui.exportLabel.text
     found = decoded_by_highdicom(path, result.ct)
@@ -253,3 +255,107 @@ def test_a_dicom_series_gets_a_dicom_segmentation(
         np.testing.assert_array_equal(found[name], mask, err_msg=name)
     patient = str(pydicom.dcmread(path, stop_before_pixels=True).PatientName)
     assert (patient == str(IDENTITY["PatientName"])) == identified
+
+
+@pytest.mark.usefixtures("result")
+def test_cancel_leaves_nothing_behind(host: Host, folder: Path) -> None:
+    import slicer
+
+    choose(host, "nifti", "report", "csv")
+    host.ui.exportButton.click()
+    host.wait(lambda: host.panel.export.run._process is not None)
+    assert host.ui.exportButton.text == "Cancel"
+    assert not host.ui.reviewSection.enabled
+    process = host.panel.export.run._process
+    start = time.monotonic()
+    host.ui.exportButton.click()
+    assert time.monotonic() - start < 2.0
+    host.wait(lambda: process.processId == 0)
+    assert "nothing was written" in host.ui.exportLabel.text
+    assert list(folder.iterdir()) == []
+    temporary = Path(slicer.app.temporaryPath)
+    assert not list(temporary.rglob("*.npy"))
+    assert host.ui.exportButton.text == "Export..."
+    assert host.ui.reviewSection.enabled
+    assert host.panel.export.run.isBusy is False
+
+
+@pytest.mark.usefixtures("result")
+def test_the_application_answers_while_files_are_written(host: Host, folder: Path) -> None:
+    choose(host, "nifti", "report", "seg-nrrd")
+    shown: list[str] = []
+    host.ui.exportButton.click()
+    while host.panel.export.run.isBusy:
+        host.qtApplication.processEvents()
+        shown.append(str(host.ui.exportLabel.text))
+        time.sleep(0.005)
+    assert "Writing: Gathering the result" in shown
+    assert "Writing: Segmentation for 3D Slicer" in shown
+    # The worker wrote while events were handled here.
+    assert len(shown) > 20
+    assert "files in" in host.ui.exportLabel.text
+    assert not host.ui.exportProgressBar.isVisibleTo(host.ui.exportSection)
+    assert (exported(folder) / f"{DEFAULT_STEM}.report.html").is_file()
+
+
+@pytest.mark.usefixtures("result")
+@pytest.mark.parametrize("where", ["gather", "write"])
+def test_an_unexpected_error_says_what_to_do(
+    host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    from dataclasses import replace
+
+    from CovidLesionSegLib.app import exportPanel
+
+    def fail(*_arguments: object) -> None:
+        raise KeyError("nobody expects this")
+
+    choose(host, "seg-nrrd", "csv")
+    if where == "gather":
+        monkeypatch.setattr(exportPanel, "exportJob", fail)
+    else:
+        formats = dict(host.panel.export._formats)
+        formats["seg-nrrd"] = replace(formats["seg-nrrd"], write=fail)
+        monkeypatch.setattr(host.panel.export, "_formats", formats)
+    text = host.export()
+    assert "The export failed (KeyError" in text
+    assert "Nothing was written" in text
+    assert "color" in host.ui.exportLabel.styleSheet
+    assert host.ui.exportButton.enabled
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("result")
+def test_a_worker_that_dies_is_told(host: Host, folder: Path) -> None:
+    choose(host, "csv")
+    usual = host.panel.export.run.command
+    host.panel.export.run.command = [sys.executable, "-c", "raise SystemExit(9)"]
+    try:
+        assert "ended unexpectedly" in host.export()
+    finally:
+        host.panel.export.run.command = usual
+    assert list(folder.iterdir()) == []
+
+
+def test_an_edit_while_files_are_written_is_noticed(host: Host, result: Any, folder: Path) -> None:
+    from CovidLesionSegLib.mrml.segment_voxels import setMaskOfSegment
+
+    session = host.panel.review.session
+    choose(host, "csv")
+    host.ui.exportButton.click()
+    host.wait(lambda: host.panel.export.run._process is not None)
+    mask = session.book.infection.copy()
+    mask[5:9, 20:26, 20:28] = 1
+    setMaskOfSegment(result, "infection", mask, session.context.ct)
+    assert "edited while it was written" in host.waitForExport()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("result")
+def test_closing_the_scene_ends_an_export(host: Host, folder: Path) -> None:
+    choose(host, "csv")
+    host.ui.exportButton.click()
+    host.wait(lambda: host.panel.export.run._process is not None)
+    host.scene.Clear(0)
+    assert not host.panel.export.run.isBusy
+    assert list(folder.iterdir()) == []

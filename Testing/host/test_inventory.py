@@ -90,6 +90,75 @@ def test_qt_names(path: Path) -> None:
     assert not unknown
 
 
+CALLED = {
+    "table": "QTableWidget",
+    "header": "QHeaderView",
+    "item": "QTableWidgetItem",
+    "box": "QComboBox",
+    "button": "QPushButton",
+    "label": "QLabel",
+    "shortcut": "QShortcut",
+    "timer": "QTimer",
+    "printer": "QPrinter",
+    "document": "QTextDocument",
+    "_help": "QTextBrowser",
+    "_timer": "QTimer",
+    "_stepTimer": "QTimer",
+    "_process": "QProcess",
+}
+"""What the module calls its Qt objects, and of which class they are."""
+
+GIVES = {
+    "horizontalHeader": "QHeaderView",
+    "verticalHeader": "QHeaderView",
+    "horizontalHeaderItem": "QTableWidgetItem",
+    "selectionModel": "QItemSelectionModel",
+    "palette": "QPalette",
+    "color": "QColor",
+}
+"""What Qt's methods and properties return."""
+
+
+OTHER_THINGS = {
+    ("box", "exportPanel.py"),
+    ("box", "resultView.py"),
+    ("item", "choices.py"),
+    ("table", "modelCard.py"),
+}
+"""Names that stand for something else in a file: check boxes, models, a table of scores."""
+
+
+def unknown_on_objects(path: Path) -> set[str]:
+    """Names used on an object of Qt, or on what it returns, that its class lacks in Slicer."""
+    unknown = set()
+    for chain in chains(path):
+        parts = chain[1:] if chain[0] == "self" else chain
+        kind = CALLED.get(parts[0]) if parts else None
+        # The runs hold a process of our own class under this name.
+        other = (parts[0], path.name) in OTHER_THINGS
+        if other or (path.name != "workerProcess.py" and parts[0] == "_process"):
+            continue
+        for name in parts[1:]:
+            names = inventory.names(kind) if kind else None
+            if names is None:
+                break
+            if name not in names | {"connect"}:
+                unknown.add(f"{kind}.{name}")
+            kind = GIVES.get(name)
+    return unknown
+
+
+@pytest.mark.parametrize("path", APP, ids=lambda path: path.name)
+def test_names_on_objects(path: Path) -> None:
+    assert not unknown_on_objects(path)
+
+
+def test_a_name_that_slicer_lacks_would_be_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "some.py"
+    file.write_text("table.setColumns(1)\ntable.horizontalHeader().stretchAll(2)\n")
+    assert unknown_on_objects(file) == {"QTableWidget.setColumns", "QHeaderView.stretchAll"}
+
+
 @pytest.mark.parametrize("path", APP, ids=lambda path: path.name)
 def test_widget_names(path: Path) -> None:
     classes, local, unknown = ui_classes(), aliases(path), []

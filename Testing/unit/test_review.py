@@ -10,7 +10,15 @@ from CovidLesionSegLib.engine.lesions import find_lesions
 from CovidLesionSegLib.engine.review import LesionBook
 from CovidLesionSegLib.engine.review_history import ReviewHistory
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
-from CovidLesionSegLib.engine.review_values import ACCEPTED, EDITED, REJECTED, ReviewContext
+from CovidLesionSegLib.engine.review_values import (
+    ACCEPTED,
+    EDITED,
+    REJECTED,
+    ReviewContext,
+    is_small,
+    volume_in_doubt_ml,
+)
+from CovidLesionSegLib.engine.uncertainty import doubt
 from CovidLesionSegLib.errors import InputError
 from Testing.support.results import make_result
 
@@ -39,6 +47,7 @@ def assert_measured_as_if_fresh(book: LesionBook, context: ReviewContext) -> Non
         assert one.volume_ml == pytest.approx(other.volume_ml)
         assert one.mean_hu == pytest.approx(other.mean_hu)
         assert one.uncertainty == pytest.approx(other.uncertainty)
+        assert one.doubt_ml == pytest.approx(other.doubt_ml)
         assert one.centroid_lps_mm == pytest.approx(other.centroid_lps_mm)
         assert one.pleural_distance_mm == pytest.approx(other.pleural_distance_mm)
         assert (one.lobe, one.lung) == (other.lobe, other.lung)
@@ -50,10 +59,20 @@ def test_nothing_changed_is_no_change(book: LesionBook) -> None:
     assert book.dice_to_ai() == 1.0
 
 
-def test_the_most_doubtful_comes_first(book: LesionBook) -> None:
-    doubts = [lesion.uncertainty for lesion in book.all]
-    assert len(doubts) == 3
+def test_the_largest_volume_in_doubt_comes_first(book: LesionBook) -> None:
+    assert len(book.all) == 3
+    large = [lesion for lesion in book.all if not is_small(lesion)]
+    assert book.all[: len(large)] == tuple(large)
+    doubts = [volume_in_doubt_ml(lesion) for lesion in large]
     assert doubts == sorted(doubts, reverse=True)
+
+
+def test_the_volume_in_doubt_is_what_the_interval_counts(
+    book: LesionBook, context: ReviewContext
+) -> None:
+    inside = book.labels == 1
+    wrong = doubt(context.prediction.infection[inside], np.ones(inside.sum(), bool), None)
+    assert book.lesion(1).doubt_ml == pytest.approx(wrong.sum() * context.ct.voxel_volume_ml)
 
 
 def test_added_voxels_belong_to_the_lesion_they_touch(

@@ -11,20 +11,23 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.errors import CancelledError, CovidLesionSegError
 from CovidLesionSegLib.export.formats import ExportFormat
+from CovidLesionSegLib.export.handover import HANDED_OVER, TRAINING_CASE
 from CovidLesionSegLib.export.job import ExportJob
-from CovidLesionSegLib.export.publish import DEFAULT_STEM, export_files
+from CovidLesionSegLib.export.publish import DEFAULT_STEM
 from CovidLesionSegLib.mrml.review_session import ReviewSession
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
-from CovidLesionSegLib.mrml.session_export import exportJob, saveTrainingCase
+from CovidLesionSegLib.mrml.session_export import exportJob
 from CovidLesionSegLib.mrml.slicer_formats import formatsOfReview
 
 from .dialogs import Dialogs
+from .exportRun import ExportListener, ExportRun, ExportTask, asExportError
 from .memory import recall, remember
 from .reportPdf import REPORT_PDF
-from .reviewPanel import setUsable
+from .widgets import setUsable, showAsError
 
+_BAR = 1000
 _USUAL_FORMATS = ["seg-nrrd", "csv", "report"]
 
 
@@ -42,6 +45,9 @@ class ExportPanel:
         self._session: ReviewSession | None = None
         self._formats: Mapping[str, ExportFormat] = {}
         self._boxes: dict[str, Any] = {}
+        self.run = ExportRun(
+            ExportListener(self._onProgress, self._onDone, self._onFailed, self._onCancelled)
+        )
         ui.exportButton.connect("clicked(bool)", self._onExport)
         ui.trainingButton.connect("clicked(bool)", self._onTraining)
         ui.exportSection.connect("contentsCollapsed(bool)", lambda *_a: self.update())
@@ -50,20 +56,30 @@ class ExportPanel:
 
     def open(self, session: ReviewSession | None) -> None:
         """Export this review, or nothing for None."""
+        self.run.abandon()
+        self._setBusy(False)
         self._session = session
         self._ui.exportSection.setVisible(session is not None)
-        self._ui.exportLabel.setText("")
+        self._tell("")
         self._ui.identifiedCheckBox.setChecked(False)
         if session is not None:
             self._formats = {**formatsOfReview(session.node), "report-pdf": REPORT_PDF}
             self._fill()
             self.update()
 
+    def close(self) -> None:
+        """Stop an export: the module is unloaded."""
+        self.run.abandon()
+
     def update(self) -> None:
         """Say which formats can't be written, and why, once the section is looked at."""
-        if self._session is None or self._ui.exportSection.collapsed:
+        if self._session is None or self._ui.exportSection.collapsed or self.run.isBusy:
             return
-        job = self._job()
+        try:
+            job = self._job()
+        except Exception as error:  # whatever it is, the user must hear of it
+            self._onFailed(asExportError(error))
+            return
         for key, box in self._boxes.items():
             reason = self._formats[key].unavailable(job)
             setUsable(box, reason or "", self._formats[key].title)
@@ -94,7 +110,9 @@ class ExportPanel:
         self._enable()
 
     def _enable(self) -> None:
-        setUsable(self._ui.exportButton, "" if self._chosen() else _("Choose a format above"))
+        reason = "" if self._chosen() else _("Choose a format above")
+        tip = _("Asks for a folder and makes a new one in it; nothing is overwritten")
+        setUsable(self._ui.exportButton, reason, tip)
 
     def _chosen(self) -> dict[str, ExportFormat]:
         return {
@@ -104,37 +122,82 @@ class ExportPanel:
         }
 
     def _onExport(self, _checked: bool = False) -> None:
-        def write(folder: Path) -> str:
-            job = self._job()
-            target = newFolder(folder)
-            count = sum(map(len, export_files(job, self._chosen(), target).values()))
-            return _("{count} files in {folder}").format(count=count, folder=target)
-
-        self._write(_("Folder to export to"), "ExportFolder", write)
+        if self.run.isBusy:
+            self.run.cancel()
+            return
+        parent = self._folder(_("Folder to export to"), "ExportFolder")
+        if parent is not None:
+            self._start(ExportTask(self._job, self._chosen(), newFolder(parent), self._unchanged()))
 
     def _onTraining(self, _checked: bool = False) -> None:
-        def write(folder: Path) -> str:
-            if self._session is None:
-                raise CovidLesionSegError("no-result", _("There is no result to save."))
-            self._follow()
-            key = saveTrainingCase(self._session, folder)
-            return _("Saved {name} in {folder}").format(name=key, folder=folder)
+        folder = self._folder(_("Folder for training cases"), "TrainingFolder")
+        if folder is not None:
+            formats = {TRAINING_CASE: HANDED_OVER[TRAINING_CASE]}
+            self._start(ExportTask(self._job, formats, folder, self._unchanged(), force=True))
 
-        self._write(_("Folder for training cases"), "TrainingFolder", write)
-
-    def _write(self, caption: str, memory: str, write: Any) -> None:
+    def _folder(self, caption: str, memory: str) -> Path | None:
         folder = self._dialogs.chooseFolder(caption, recall(memory, ""))
-        if not folder:
-            return
-        remember(memory, folder)
-        # Seconds, for some formats of a large CT; the wait cursor lets this be painted.
-        self._ui.exportLabel.setText(_("Writing..."))
-        with slicer.util.WaitCursor():
-            try:
-                text = write(Path(folder))
-            except CovidLesionSegError as error:
-                text = f"{error.message} {error.hint}"
+        if folder:
+            remember(memory, folder)
+        return Path(folder) if folder else None
+
+    def _unchanged(self) -> Callable[[], None]:
+        """Return what raises when the result is no longer the one that was written."""
+        session = self._session
+        self._follow()
+        steps = len(session.log) if session is not None else 0
+
+        def check() -> None:
+            if session is not self._session or session is None:
+                raise CancelledError("another result")
+            session.refresh()
+            if len(session.log) != steps:
+                raise CovidLesionSegError(
+                    "edited-during-export",
+                    _("The result was edited while it was written."),
+                    _("Nothing was written; export it again."),
+                )
+
+        return check
+
+    def _start(self, task: ExportTask) -> None:
+        self._setBusy(True)
+        self.run.start(task)
+
+    def _setBusy(self, busy: bool) -> None:
+        ui = self._ui
+        ui.exportProgressBar.setVisible(busy)
+        # What is being written must not change under the writer.
+        for widget in (ui.reviewSection, ui.formatsWidget, ui.identifiedCheckBox):
+            widget.setEnabled(not busy)
+        reason = _("Wait for the export, or cancel it") if busy else ""
+        setUsable(ui.trainingButton, reason)
+        ui.exportButton.setText(_("Cancel") if busy else _("Export..."))
+        if busy:
+            setUsable(ui.exportButton, "", _("Stop; nothing is left behind"))
+        else:
+            self._enable()
+
+    def _onProgress(self, what: str, fraction: float) -> None:
+        self._ui.exportProgressBar.setValue(round(_BAR * fraction))
+        self._tell(_("Writing: {what}").format(what=what))
+
+    def _onDone(self, folder: Path, count: int) -> None:
+        self._setBusy(False)
+        self._tell(_("{count} files in {folder}").format(count=count, folder=folder))
+
+    def _onFailed(self, error: CovidLesionSegError) -> None:
+        self._setBusy(False)
+        self._tell(f"{error.message} {error.hint}".strip(), isError=True)
+
+    def _onCancelled(self) -> None:
+        self._setBusy(False)
+        self._tell(_("Export cancelled, nothing was written."))
+
+    def _tell(self, text: str, isError: bool = False) -> None:
         self._ui.exportLabel.setText(text)
+        self._ui.exportLabel.setVisible(bool(text))
+        showAsError(self._ui.exportLabel, isError)
 
 
 def newFolder(parent: Path) -> Path:

@@ -19,14 +19,15 @@ from CovidLesionSegLib.mrml.volume_input import checkVolumeNode
 from .choices import diagnostics, fillChoices, optionsOf, showTimes
 from .dialogs import Dialogs
 from .exportPanel import ExportPanel
+from .help import helpHtml
 from .memory import recall, remember
-from .modelCard import modelCardText
 from .resultView import ResultView
-from .reviewPanel import ReviewPanel, setUsable
+from .reviewPanel import ReviewPanel
 from .runTime import rememberTime
 from .segmentationRun import RunListener, RunState, SegmentationRun, inputRemoved
-from .texts import MINIMUM_SLICER, durationText, intendedUse, licenceText, stageText
+from .texts import MINIMUM_SLICER, durationText, stageText
 from .torchRequirement import ensureTorch
+from .widgets import setUsable, showAsError
 
 _BAR = 1000
 
@@ -100,18 +101,20 @@ class Panel:
     def close(self) -> None:
         """Let go of everything: the module is unloaded."""
         self.run.abandon()
+        self.export.close()
         self.review.close()
+        self._dialogs.close()
 
     def _connect(self) -> None:
         ui = self._ui
         for name, slot in {
             "segmentButton": self._onSegment,
             "diagnosticsButton": self._onDiagnostics,
-            "intendedUseButton": lambda *_a: self._dialogs.tell(intendedUse()),
-            "licenceButton": lambda *_a: self._dialogs.tell(licenceText()),
-            "modelCardButton": lambda *_a: self._dialogs.tell(
-                modelCardText(str(ui.modelComboBox.currentData))
-            ),
+            "helpButton": lambda *_a: self._help("steps"),
+            "numbersButton": lambda *_a: self._help("numbers"),
+            "modelCardButton": lambda *_a: self._help("models"),
+            "intendedUseButton": lambda *_a: self._help("use"),
+            "licenceButton": lambda *_a: self._help("licence"),
         }.items():
             getattr(ui, name).connect("clicked(bool)", slot)
         ui.modelComboBox.connect("currentIndexChanged(int)", self._onChoice)
@@ -281,6 +284,9 @@ class Panel:
         else:
             self.result.show(session.node, session.quantification)
 
+    def _help(self, section: str) -> None:
+        self._dialogs.showHelp(helpHtml(str(self._ui.modelComboBox.currentData)), section)
+
     def _onDiagnostics(self, _checked: bool = False) -> None:
         qt.QApplication.clipboard().setText(diagnostics(self._parameters, self._lastError))
         self._status(_("Diagnostics are in the clipboard."))
@@ -289,4 +295,4 @@ class Panel:
         label = self._ui.statusLabel
         label.setText(text)
         label.setVisible(bool(text))
-        label.setStyleSheet("color: #c0392b" if isError else "")
+        showAsError(label, isError)

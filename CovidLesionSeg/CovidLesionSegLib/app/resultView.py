@@ -13,7 +13,11 @@ from CovidLesionSegLib.engine.result import Lobe, Measure, Quantification, Regio
 from CovidLesionSegLib.mrml.display import showInSliceViews
 from CovidLesionSegLib.mrml.run_nodes import flagsOfRun, nodeOfRun
 
-_COLUMNS = ("volume_ml", "infected_ml", "infected_percent", "involvement_score")
+from .definitionTexts import definitionText
+from .widgets import fitHeight, setColumns
+
+REGION = "region"
+COLUMNS = ("volume_ml", "infected_ml", "infected_percent", "involvement_score")
 _EDITED = "edited"
 
 
@@ -41,12 +45,9 @@ class ResultView:
         self._ui = ui
         self._opacity = opacity
         self._node: Any = None
-        table = ui.lobesTable
-        table.setColumnCount(len(_COLUMNS) + 1)
-        table.setHorizontalHeaderLabels(
-            [_("Region"), _("ml"), _("Infected ml"), _("Infected %"), _("Score")]
-        )
-        prepareTable(table)
+        headings = (_("Region"), _("ml"), _("Infected\nml"), _("Infected\n%"), _("Score\n0-5"))
+        tips = (definitionText(key) for key in (REGION, *COLUMNS))
+        setColumns(ui.lobesTable, list(zip(headings, tips, strict=True)), 0)
         ui.boundaryCheckBox.connect("toggled(bool)", self._onBoundary)
         ui.agreementCheckBox.connect("toggled(bool)", self._onAgreement)
         ui.chartButton.connect("clicked(bool)", self._onChart)
@@ -93,8 +94,8 @@ class ResultView:
         for number, row in enumerate(quantification.rows):
             for column, text in enumerate(_cells(row)):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(_tooltip(row))
-                if column == len(_COLUMNS):
+                item.setToolTip(f"{_tooltip(row)}: {text}" if text else _tooltip(row))
+                if column == len(COLUMNS):
                     item.setTextAlignment(qt.Qt.AlignHCenter | qt.Qt.AlignVCenter)
                 elif column:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
@@ -103,7 +104,7 @@ class ResultView:
                     font.setBold(True)
                     item.setFont(font)
                 table.setItem(number, column, item)
-        fitHeight(table, len(quantification.rows))
+        fitHeight(table, range(len(quantification.rows)))
 
     def _onBoundary(self, checked: bool) -> None:
         self._toggle(checked, "boundary", self._ui.agreementCheckBox)
@@ -146,30 +147,6 @@ def summaryText(quantification: Quantification) -> str:
     return " · ".join(parts)
 
 
-def prepareTable(table: Any) -> None:
-    """Make a table a calm list: rows are selected, nothing is typed into it."""
-    table.verticalHeader().setVisible(False)
-    table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-    table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
-    table.setAlternatingRowColors(True)
-    table.setShowGrid(False)
-    table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-    header = table.horizontalHeader()
-    header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    header.setStretchLastSection(True)
-
-
-def fitHeight(table: Any, rows: int) -> None:
-    """Show all rows without a scroll bar, up to a dozen."""
-    table.resizeRowsToContents()
-    shown = [table.rowHeight(row) for row in range(min(rows, 12))]
-    # Before a table is shown its header has no height of its own yet.
-    header = max(table.horizontalHeader().height, max(shown, default=0) + 4)
-    height = header + sum(shown) + 6
-    table.setMinimumHeight(height)
-    table.setMaximumHeight(height)
-
-
 def _cells(row: RegionRow) -> list[str]:
     isLobe = row.region in Lobe.__members__
     label = row.region if isLobe else row.label[:1].upper() + row.label[1:]
@@ -180,7 +157,7 @@ def _cells(row: RegionRow) -> list[str]:
         label,
         *(
             measureText(row.measures.get(name), digits[name], name == "infected_percent")
-            for name in _COLUMNS
+            for name in COLUMNS
         ),
     ]
 

@@ -9,8 +9,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CovidLesionSegLib.engine.result import Lesion
-from CovidLesionSegLib.engine.review_values import UNREVIEWED, doubt_of
 from CovidLesionSegLib.engine.steps import Steps
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.mrml.display import setLungWindow
@@ -18,9 +16,9 @@ from CovidLesionSegLib.mrml.review_session import INFECTION, ReviewSession
 from CovidLesionSegLib.mrml.review_views import crossingOfViews, lookAt
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
 
-from .resultView import fitHeight, prepareTable
+from .lesionTable import LesionTable
 from .seedClick import SeedClick
-from .texts import stateText
+from .widgets import setUsable
 
 REFRESH_MS = 250
 """After the last event of an edit; a stroke fires several."""
@@ -48,7 +46,7 @@ class ReviewPanel:
         self._ui = ui
         self._onNumbers = onNumbers
         self._observed: list[tuple[Any, int]] = []
-        self._filling = False
+        self._table = LesionTable(ui, self._onSelected)
         self._shortcuts: list[Any] = []
         self._seed = SeedClick(self._addAt)
         self.session: ReviewSession | None = None
@@ -56,12 +54,12 @@ class ReviewPanel:
         self._settleTimer = self._timer(SETTLE_MS, self._settle)
         self._stepTimer = self._timer(0, self._settleStep)
         self._steps: Steps[None] | None = None
-        self._setUpTable()
         for name, slot in {
-            "previousButton": lambda *_a: self._step(-1),
-            "nextButton": lambda *_a: self._step(1),
+            "previousButton": lambda *_a: self._table.step(-1),
+            "nextButton": lambda *_a: self._table.step(1),
             "acceptButton": lambda *_a: self._decide("accept"),
             "rejectButton": lambda *_a: self._decide("reject"),
+            "acceptSmallButton": lambda *_a: self._try(self._acceptSmall),
             "splitButton": lambda *_a: self._try(self._split),
             "mergeButton": lambda *_a: self._try(self._merge),
             "addButton": lambda *_a: self._onAdd(),
@@ -73,15 +71,12 @@ class ReviewPanel:
     @property
     def selectedIds(self) -> list[int]:
         """Ids of the selected lesions, in the order of the list."""
-        rows = sorted(index.row() for index in self._ui.lesionTable.selectionModel().selectedRows())
-        return [int(self._ui.lesionTable.item(row, 0).data(qt.Qt.UserRole)) for row in rows]
+        return self._table.selectedIds
 
     def open(self, session: ReviewSession | None) -> None:
         """Review a result, or nothing for None."""
         self._forget()
-        self._filling = True
-        self._ui.lesionTable.setRowCount(0)
-        self._filling = False
+        self._table.clear()
         self.session = session
         self._ui.reviewSection.setVisible(session is not None)
         self._message("")
@@ -179,57 +174,18 @@ class ReviewPanel:
             self._ui.segmentEditor.setSegmentationNode(None)
         self._observed = []
 
-    def _setUpTable(self) -> None:
-        table = self._ui.lesionTable
-        headings = [_("Lesion"), _("Lobe"), _("ml"), _("Mean HU"), _("Doubt"), _("State")]
-        table.setColumnCount(len(headings))
-        table.setHorizontalHeaderLabels(headings)
-        prepareTable(table)
-        table.connect("itemSelectionChanged()", self._onSelected)
-
     def _show(self) -> None:
         """Show list, progress and which buttons make sense; the selection stays."""
         session = self.session
         if session is None:
             return
-        selected = self.selectedIds
-        self._filling = True
-        table = self._ui.lesionTable
-        table.setRowCount(len(session.lesions))
-        for row, lesion in enumerate(session.lesions):
-            self._showRow(row, lesion)
-        fitHeight(table, max(len(session.lesions), 1))
-        table.clearSelection()
-        ids = [lesion.id for lesion in session.lesions]
-        for lesionId in selected:
-            if lesionId in ids:
-                table.selectRow(ids.index(lesionId))
-        self._filling = False
+        self._table.show(session.lesions)
         decided, total = session.progress
         text = _("{decided} of {total} reviewed").format(decided=decided, total=total)
         if session.isFinished:
             text += _(" · review finished, log locked")
         self._ui.reviewProgressLabel.setText(text if total else _("No lesions were found."))
         self._enable()
-
-    def _showRow(self, row: int, lesion: Lesion) -> None:
-        lobe = lesion.lobe.name if lesion.lobe else _("n/a")
-        texts = [
-            str(lesion.id),
-            lobe,
-            f"{lesion.volume_ml:.2f}",
-            f"{lesion.mean_hu:.0f}",
-            f"{doubt_of(lesion):.2f}",
-            stateText(lesion.state),
-        ]
-        for column, text in enumerate(texts):
-            item = qt.QTableWidgetItem(text)
-            if 2 <= column <= 4:
-                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-            if lesion.state != UNREVIEWED:
-                item.setForeground(qt.QBrush(qt.QColor("#7f7f7f")))
-            item.setData(qt.Qt.UserRole, lesion.id)
-            self._ui.lesionTable.setItem(row, column, item)
 
     def _enable(self) -> None:
         session, ui = self.session, self._ui
@@ -251,34 +207,20 @@ class ReviewPanel:
             "undoButton": closed or ("" if session.undoText else _("There is nothing to undo")),
             "finishButton": closed or missing,
         }
+        if session.isFinished:
+            reasons["acceptSmallButton"] = closed
         for name, reason in reasons.items():
             setUsable(getattr(ui, name), reason)
 
     def _onSelected(self) -> None:
         session = self.session
-        if self._filling or session is None:
+        if session is None:
             return
         self._enable()
         self._message("")
         ids = self.selectedIds
         if len(ids) == 1:
             lookAt(slicer.mrmlScene, session.pointOf(ids[0]), session.extentOf(ids[0]))
-
-    def _step(self, by: int, onlyOpen: bool = False) -> None:
-        """Select the next or previous lesion; at the ends it goes round."""
-        session = self.session
-        if session is None or not session.lesions:
-            return
-        lesions = session.lesions
-        ids, selected = [lesion.id for lesion in lesions], self.selectedIds
-        start = ids.index(selected[0]) if selected and selected[0] in ids else -1 if by > 0 else 0
-        for distance in range(1, len(ids) + 1):
-            row = (start + by * distance) % len(ids)
-            if not onlyOpen or lesions[row].state == UNREVIEWED:
-                self._ui.lesionTable.clearSelection()
-                self._ui.lesionTable.selectRow(row)
-                self._ui.lesionTable.scrollToItem(self._ui.lesionTable.item(row, 0))
-                return
 
     def _decide(self, action: str) -> None:
         ids = self.selectedIds
@@ -290,7 +232,11 @@ class ReviewPanel:
                     getattr(session, action)(lesionId)
 
         if self._try(decide):
-            self._step(1, onlyOpen=True)
+            self._table.step(1, onlyOpen=True)
+
+    def _acceptSmall(self, session: ReviewSession) -> None:
+        for lesionId in self._table.smallIds:
+            session.accept(lesionId)
 
     def _split(self, session: ReviewSession) -> None:
         session.split(self.selectedIds[0], crossingOfViews(slicer.mrmlScene))
@@ -351,19 +297,3 @@ class ReviewPanel:
         editor.setSegmentationNode(session.node)
         editor.setSourceVolumeNode(nodeOfRun(session.node, "ct"))
         editor.setCurrentSegmentID(INFECTION)
-
-
-def setUsable(button: Any, reason: str, tip: str = "") -> None:
-    """Enable a button, or disable it and say why in its tooltip.
-
-    Args:
-        button: The button.
-        reason: Why it can't be used now; empty when it can.
-        tip: Its usual tooltip; by default the one of the ``.ui`` file.
-    """
-    usual = tip or button.property("usualToolTip")
-    if not usual:
-        usual = button.toolTip
-        button.setProperty("usualToolTip", usual)
-    button.setEnabled(not reason)
-    button.setToolTip(reason or usual)

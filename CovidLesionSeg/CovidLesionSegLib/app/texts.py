@@ -39,6 +39,49 @@ def stateText(state: str) -> str:
     }.get(state, state)
 
 
+def classText(lesionClass: str) -> tuple[str, str]:
+    """Return a lesion's class for a narrow column, and in words."""
+    return {
+        "ground-glass": (_("GGO"), _("Ground-glass opacity")),
+        "mixed": (_("Mixed"), _("Ground glass with consolidation")),
+        "consolidation": (_("Cons."), _("Consolidation")),
+    }.get(lesionClass, (_("n/a"), _("Not measured by the version that made this result")))
+
+
+def stepsText() -> list[str]:
+    """Return how to use the panel, step by step."""
+    return [
+        _("Load a chest CT without contrast medium; it is chosen by itself when it is shown."),
+        _("Press Segment infection. Cancel leaves the scene as it was."),
+        _("Look at the outline in the slice views and at the numbers by lobe."),
+        _("Review the lesions; every correction, from whichever tool, moves the numbers."),
+        _("Press Finish review, then export what is needed."),
+    ]
+
+
+def reviewText() -> list[str]:
+    """Return how the review works."""
+    return [
+        _(
+            "The lesion with the largest volume in doubt comes first, because it may change the "
+            "numbers most. Small lesions come last; they can be hidden, or accepted all at once."
+        ),
+        _(
+            "Selecting a lesion moves all slice views to it. Keys: Shift+N next, Shift+P "
+            "previous, Shift+A accept, Shift+R reject."
+        ),
+        _(
+            "Reject removes a lesion, Undo brings it back. Split here separates the part around "
+            "the place where the views cross. Add missed lesion waits for a click and grows on "
+            "the probability of the networks. Everything else is done in the Segment Editor."
+        ),
+        _(
+            "Every step is in the review log: when, what, how many voxels. Finish review locks "
+            "the log and marks the segments as completed."
+        ),
+    ]
+
+
 def intendedUse() -> str:
     """Return what the module is for, and what not."""
     return _(

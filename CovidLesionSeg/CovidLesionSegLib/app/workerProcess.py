@@ -109,7 +109,8 @@ class WorkerProcess:
 
     def _bytes(self, reader: str) -> bytes:
         data: Any = getattr(self._process, reader)()
-        return bytes(data.data())
+        # PythonQt hands on a QByteArray, or the bytes themselves, depending on its version.
+        return data if isinstance(data, bytes) else bytes(data.data())
 
     def _checkSilence(self) -> None:
         if time.monotonic() - self._heard > self._silence_s:

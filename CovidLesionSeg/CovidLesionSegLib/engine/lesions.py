@@ -13,7 +13,7 @@ from .lungs_grid import BlockGrid
 from .masks import bounding_box, distance_mm
 from .opacity import lesion_class
 from .result import Anatomy, Lesion, Lobe, Lung, Prediction
-from .uncertainty import binary_entropy
+from .uncertainty import binary_entropy, doubt
 from .volume import CtVolume
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
@@ -156,7 +156,9 @@ def measure_lesions(
     hu = mean(ct.hu[where])
     dense = mean(ct.hu[where] >= CONSOLIDATION_FROM_HU)
     entropy = mean(binary_entropy(prediction.infection[where]))
-    agreement = None if prediction.agreement is None else mean(prediction.agreement[where])
+    agrees = None if prediction.agreement is None else prediction.agreement[where]
+    agreement = None if agrees is None else mean(agrees)
+    wrong = mean(doubt(prediction.infection[where], np.ones(ids.shape, dtype=bool), agrees))
     lungs = _majority(ids, anatomy.lungs[where], count, max(Lung))
     lobes = np.zeros(count + 1, dtype=np.intp)
     if anatomy.lobes is not None:
@@ -181,6 +183,7 @@ def measure_lesions(
             agreement=None if agreement is None else float(agreement[i]),
             pleural_distance_mm=float(nearest[i]) if lungs[i] else None,
             lesion_class=lesion_class(float(dense[i])),
+            doubt_ml=float(wrong[i] * volumes[i]),
         )
         for i in range(1, count + 1)
     )

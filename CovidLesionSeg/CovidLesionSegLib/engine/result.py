@@ -121,6 +121,8 @@ class Lesion:
         state: Review state: ``"unreviewed"``, ``"accepted"``, ``"rejected"`` or ``"edited"``.
         lesion_class: ``"ground-glass"``, ``"mixed"`` or ``"consolidation"``
             (`opacity.lesion_class`); empty in results of versions that had none.
+        doubt_ml: Expected volume of the lesion that is none (`uncertainty.doubt` summed over
+            its voxels); None in results of versions that had none.
     """
 
     id: int
@@ -135,6 +137,7 @@ class Lesion:
     pleural_distance_mm: float | None = None
     state: str = "unreviewed"
     lesion_class: str = ""
+    doubt_ml: float | None = None
 
 
 @dataclass(frozen=True)

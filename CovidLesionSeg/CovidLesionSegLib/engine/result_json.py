@@ -47,7 +47,8 @@ def _row(row: RegionRow) -> dict[str, Any]:
     }
 
 
-def _lesion(lesion: Lesion) -> dict[str, Any]:
+def lesion_to_dict(lesion: Lesion) -> dict[str, Any]:
+    """Return a lesion as it stands in `result.json`."""
     return {
         "id": lesion.id,
         "lobe": lesion.lobe.name if lesion.lobe else None,
@@ -61,6 +62,7 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
         "pleural_distance_mm": _number(lesion.pleural_distance_mm),
         "state": lesion.state,
         "class": lesion.lesion_class or None,
+        "doubt_ml": _number(lesion.doubt_ml),
     }
 
 
@@ -128,7 +130,7 @@ def result_to_dict(result: SegmentationResult, files: Mapping[str, str]) -> dict
             "flags": list(anatomy.flags),
         },
         "quantification": _table(result.quantification),
-        "lesions": [_lesion(lesion) for lesion in result.lesions],
+        "lesions": [lesion_to_dict(lesion) for lesion in result.lesions],
         "segmentation_sha256": layer_digests(result.layers),
         "warnings": list(result.warnings),
         "files": dict(files),

@@ -98,6 +98,7 @@ def lesion_from_dict(entry: Mapping[str, Any]) -> Lesion:
         pleural_distance_mm=entry["pleural_distance_mm"],
         state=entry["state"],
         lesion_class=entry.get("class") or "",
+        doubt_ml=entry.get("doubt_ml"),
     )
 
 

@@ -28,8 +28,8 @@ from .review_values import (
     Labels,
     ReviewContext,
     Snapshot,
-    doubt_of,
     grown_box,
+    review_rank,
     union_box,
 )
 
@@ -102,11 +102,9 @@ class LesionBook:
 
     @property
     def all(self) -> tuple[Lesion, ...]:
-        """Lesions that are there and rejected ones, most doubtful first."""
+        """Lesions that are there and rejected ones, in the order of the review."""
         rejected = (replace(lesion, state=REJECTED) for lesion in self._rejected.values())
-        return tuple(
-            sorted((*self.current, *rejected), key=lambda item: (-doubt_of(item), item.id))
-        )
+        return tuple(sorted((*self.current, *rejected), key=review_rank))
 
     @property
     def progress(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .definitions import SMALL_LESION_ML
 from .masks import Box
 from .result import Anatomy, Lesion, Prediction
 from .volume import CtVolume
@@ -85,6 +86,30 @@ class Snapshot:
     boxes: Mapping[int, Box]
     decisions: Mapping[int, str]
     rejected: Mapping[int, Lesion]
+
+
+def is_small(lesion: Lesion) -> bool:
+    """Return whether a lesion is below `definitions.SMALL_LESION_ML`."""
+    return lesion.volume_ml < SMALL_LESION_ML
+
+
+def review_rank(lesion: Lesion) -> tuple[bool, float, int]:
+    """Return the key that sorts lesions for the review: what may change the numbers most first.
+
+    Small lesions come last, whatever their doubt. Before them the volume in doubt decides, not
+    the share: a speck that is nothing but doubt moves no number, a few per cent of a lobe do.
+    """
+    return is_small(lesion), -volume_in_doubt_ml(lesion), lesion.id
+
+
+def volume_in_doubt_ml(lesion: Lesion) -> float:
+    """Return the expected volume of a lesion that is none, in ml.
+
+    Lesions of versions that did not measure it get their doubt's share of the volume.
+    """
+    if lesion.doubt_ml is not None:
+        return lesion.doubt_ml
+    return doubt_of(lesion) * lesion.volume_ml
 
 
 def doubt_of(lesion: Lesion) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from CovidLesionSegLib.engine.atomic import staged
@@ -47,13 +47,31 @@ def export_files(
         InputError: ``export-name``, ``export-unavailable``, ``output-exists``,
             ``output-not-writable``.
     """
-    _check(job, formats, folder, stem, force)
     names: dict[str, tuple[str, ...]] = {}
-    with staged(folder, lambda staging, target: _publish(staging, target, force)) as staging:
+    with publishing(job, formats, folder, stem, force=force) as staging:
         for key, chosen in formats.items():
             written = chosen.write(job.unnamed, staging / f"{stem}{chosen.suffix}")
             names[key] = tuple(path.name for path in written)
     return {key: tuple(folder / name for name in files) for key, files in names.items()}
+
+
+@contextmanager
+def publishing(
+    job: ExportJob,
+    formats: Mapping[str, ExportFormat],
+    folder: Path,
+    stem: str = DEFAULT_STEM,
+    *,
+    force: bool = False,
+) -> Iterator[Path]:
+    """Yield a hidden folder to write into; its files appear in the target at the end, all or none.
+
+    For who writes the formats in steps or in another process; arguments and errors are those
+    of `export_files`.
+    """
+    _check(job, formats, folder, stem, force)
+    with staged(folder, lambda staging, target: _publish(staging, target, force)) as staging:
+        yield staging
 
 
 def _check(

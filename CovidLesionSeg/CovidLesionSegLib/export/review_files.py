@@ -32,6 +32,7 @@ _LESION_COLUMNS = (
     "agreement",
     "pleural_distance_mm",
     "class",
+    "doubt_ml",
 )
 _CENTER_COLUMNS = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
 _KEY_DIGITS = 12
@@ -118,6 +119,7 @@ def _lesion(row: dict[str, str]) -> Lesion:
         ),
         state=row["state"],
         lesion_class=row.get("class") or "",
+        doubt_ml=float(row["doubt_ml"]) if row.get("doubt_ml") else None,
     )
 
 

@@ -26,6 +26,9 @@ from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 
 JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
+EXPORT_FILE = "export.json"
+"""Job of another kind, see `export.handover`."""
+
 VOXELS_FILE = "ct.npy"
 
 
@@ -91,11 +94,17 @@ def write_result(folder: Path, result: SegmentationResult) -> Path:
 
     `result.json` comes last: where it stands, everything stands.
     """
+    return finish(write_result_steps(folder, result))
+
+
+def write_result_steps(folder: Path, result: SegmentationResult) -> Steps[Path]:
+    """Write a result, one array after another; see `write_result`."""
     names = {}
     for name, array in _arrays(result).items():
         if array is not None:
             np.save(folder / f"{name}.npy", array)
             names[name] = f"{name}.npy"
+            yield
     (folder / "grid.json").write_text(
         json.dumps({"input_affine_lps": result.ct.input_affine_lps.tolist()}), encoding="utf-8"
     )

@@ -96,7 +96,7 @@ class ReviewSession:
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
-        """The list: most doubtful first, rejected ones included."""
+        """The list in the order of the review, rejected ones included; see `review_rank`."""
         return self.book.all
 
     @property

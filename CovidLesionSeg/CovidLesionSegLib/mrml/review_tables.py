@@ -13,7 +13,7 @@ from CovidLesionSegLib.engine.review_values import LogEntry
 
 _NUMBERS = ("volume_ml", "diameter_mm", "mean_hu", "uncertainty", "agreement")
 _AXES = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
-_PLEURA = "pleural_distance_mm"
+_LATER = ("pleural_distance_mm", "doubt_ml")
 _LOG_TEXTS = ("time_utc", "action", "lesions")
 _LOG_NUMBERS = ("added_voxels", "removed_voxels", "dice_to_computed")
 
@@ -32,7 +32,7 @@ def fillLesionTable(node: Any, lesions: Sequence[Lesion]) -> None:
         "lung": [lesion.lung.name.lower() if lesion.lung else "" for lesion in lesions],
         "class": [lesion.lesion_class for lesion in lesions],
     }
-    for name in (*_NUMBERS, _PLEURA):
+    for name in (*_NUMBERS, *_LATER):
         columns[name] = [getattr(lesion, name) for lesion in lesions]
     for axis, name in enumerate(_AXES):
         columns[name] = [lesion.centroid_lps_mm[axis] for lesion in lesions]
@@ -49,7 +49,8 @@ def lesionsFromTable(node: Any) -> tuple[Lesion, ...]:
         return "" if column is None else str(column.GetValue(row))
 
     def number(row: int, name: str) -> float:
-        return float(table.GetColumnByName(name).GetValue(row))
+        column = table.GetColumnByName(name)
+        return math.nan if column is None else float(column.GetValue(row))
 
     def optional(row: int, name: str) -> float | None:
         value = number(row, name)
@@ -66,7 +67,8 @@ def lesionsFromTable(node: Any) -> tuple[Lesion, ...]:
             centroid_lps_mm=(number(row, _AXES[0]), number(row, _AXES[1]), number(row, _AXES[2])),
             uncertainty=number(row, "uncertainty"),
             agreement=optional(row, "agreement"),
-            pleural_distance_mm=optional(row, _PLEURA),
+            pleural_distance_mm=optional(row, _LATER[0]),
+            doubt_ml=optional(row, _LATER[1]),
             state=text(row, "state"),
             lesion_class=text(row, "class"),
         )
