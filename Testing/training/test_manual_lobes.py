@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from CovidLesionSegLib.engine.lobe_atlas import (
     FISSURES,
@@ -14,6 +15,7 @@ from CovidLesionSegLib.engine.lobe_atlas import (
 )
 from CovidLesionSegLib.engine.result import Lobe, Lung
 from CovidLesionSegLib.engine.volume import CtVolume
+from training.anatomy.lobe_errors import best_fit_mm, rests_of, without_bias_mm
 from training.anatomy.manual_lobes import by_fissure, lobes_of, without_junction
 
 
@@ -59,3 +61,20 @@ def test_points_between_the_lungs_are_no_fissure() -> None:
     ct = CtVolume.from_array(np.zeros(lungs.shape, np.int16), np.eye(4))
     points = np.array([[20.0, 5.0, 2.0], [5.0, 5.0, 2.0], [35.0, 8.0, 1.0]])
     np.testing.assert_array_equal(without_junction(points, lungs, ct), points[1:])
+
+
+def test_the_causes_of_an_error_are_told_apart() -> None:
+    """A fissure that is the expected one, 7 mm higher, is a shift and nothing else."""
+    atlas = bundled_atlas()
+    model = atlas.fissures[LEFT_OBLIQUE]
+    along = np.stack(np.meshgrid(np.linspace(-60, 60, 25), np.linspace(-50, 50, 25)), -1)
+    u, v = along.reshape(-1, 2).T
+    height = model.height(u, v, model.mean(np.zeros(3))) + 7.0
+    points = np.column_stack([u, v, height]) @ model.axes + model.centre_mm
+    # The affine whose shape features are the atlas' mean.
+    to_reference = np.diag([*np.exp(-atlas.feature_mean), 1.0])[:3]
+    rests = rests_of({LEFT_OBLIQUE: points}, to_reference, atlas)
+    np.testing.assert_allclose(rests[LEFT_OBLIQUE], 7.0, atol=1e-6)
+    assert best_fit_mm(LEFT_OBLIQUE, points, rests[LEFT_OBLIQUE], atlas) < 1.0
+    persons = {"a": rests, "b": rests, "c": {LEFT_OBLIQUE: np.full(5, 1.0)}}
+    assert without_bias_mm(persons, "a", LEFT_OBLIQUE) == pytest.approx(7.0 - (7.0 + 1.0) / 2)

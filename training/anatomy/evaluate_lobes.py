@@ -27,6 +27,7 @@ from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.result import Lobe, Lung
 from CovidLesionSegLib.engine.volume import CtVolume
 
+from .lobe_errors import best_fit_mm, rests_of, without_bias_mm
 from .manual_lobes import by_fissure, lobes_of, without_junction
 
 _LOG = logging.getLogger("training.anatomy")
@@ -94,11 +95,12 @@ def borders_mm(lobes: NDArray[np.uint8], ct: CtVolume) -> NDArray[np.float64]:
     return np.asarray(xyz @ ct.affine_lps[:3, :3].T + ct.affine_lps[:3, 3])
 
 
-def evaluate(folder: Path) -> dict[str, Any]:
+def evaluate(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
     """Return the distances of one person's manual fissures to the nearest lobe border.
 
-    The drawn sheet also parts the right from the left lung where they touch: those points
-    are no fissure and are left out. The Dice is over voxels whose lobe the drawing decides.
+    With them, the drawn points' heights over the expected fissures (`rests_of`). The drawn
+    sheet also parts the right from the left lung where they touch: those points are no fissure
+    and are left out. The Dice is over voxels whose lobe the drawing decides.
     """
     atlas = bundled_atlas()
     ct, drawn = read_person(folder)
@@ -110,7 +112,8 @@ def evaluate(folder: Path) -> dict[str, Any]:
     left = points[:, 0] > middle_x
     to_reference = register(lung_surfaces(lungs, ct), atlas, cut_ends(lungs, ct))
     fissures = by_fissure(_apply(to_reference, points), left, atlas)
-    return {
+    rests = rests_of(fissures, to_reference, atlas)
+    row = {
         "mean_mm": round(float(distance.mean()), 2),
         "right_mean_mm": round(float(distance[~left].mean()), 2),
         "left_mean_mm": round(float(distance[left].mean()), 2),
@@ -120,10 +123,19 @@ def evaluate(folder: Path) -> dict[str, Any]:
         "points": len(points),
         "points_between_the_lungs": len(drawn) - len(points),
         **_dice(lobes, lungs, ct, fissures, to_reference),
+        "fissures": {
+            name: {
+                "expected_mm": round(float(np.abs(rest).mean()), 2),
+                "signed_mm": round(float(rest.mean()), 2),
+                "best_fit_mm": round(best_fit_mm(name, fissures[name], rest, atlas), 2),
+            }
+            for name, rest in rests.items()
+        },
         "share_of_fissures_shown": {
             f"{shown:.0%}": _with_sheets(folder, shown, lungs, points) for shown in _SHOWN
         },
     }
+    return row, rests
 
 
 def _with_sheets(
@@ -194,10 +206,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     table: dict[str, Any] = {}
+    rests: dict[str, dict[str, NDArray[np.float64]]] = {}
     for folder in sorted((options.data / "lobes" / "lidc_fissures").iterdir()):
         if folder.is_dir():
-            table[folder.name] = evaluate(folder)
+            table[folder.name], rests[folder.name] = evaluate(folder)
             _LOG.info("%s: %s", folder.name, table[folder.name])
+    for person, own in rests.items():
+        for name in own:
+            without = round(without_bias_mm(rests, person, name), 2)
+            table[person]["fissures"][name]["without_bias_of_others_mm"] = without
     for key, digits in (("mean_mm", 2), ("lobe_dice_mean", 3)):
         rows = [row[key] for row in table.values() if isinstance(row, dict)]
         table[key] = round(float(np.mean(rows)), digits)

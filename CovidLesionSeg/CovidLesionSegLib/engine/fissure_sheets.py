@@ -110,13 +110,25 @@ def _ridges(smooth: NDArray[np.float32], inner: Mask) -> tuple[NDArray[np.intp],
     bright = ndimage.binary_dilation(smooth > _LESS_THAN_HU, iterations=_RIM)
     found = inner & (ndimage.laplace(smooth) < _LAPLACE_HU) & ~bright
     index = np.argwhere(found)
-    hessian = np.empty((len(index), 3, 3))
-    for a in range(3):
-        hessian[:, a, a] = ndimage.correlate1d(smooth, [1.0, -2.0, 1.0], axis=a)[found]
-        slope = np.gradient(smooth, axis=a)
-        for b in range(a + 1, 3):
-            hessian[:, a, b] = hessian[:, b, a] = np.gradient(slope, axis=b)[found]
-    values, vectors = np.linalg.eigh(hessian)
+    values, vectors = np.linalg.eigh(_second_derivatives(smooth, index))
     others = np.abs(values[:, 1:]).max(axis=1, initial=0.0)
     sheet = -values[:, 0] - _OTHER_DIRECTIONS * others > _SHEET_HU
     return index[sheet], vectors[sheet, :, 0]
+
+
+def _second_derivatives(smooth: NDArray[np.float32], index: NDArray[np.intp]) -> Array:
+    """Return the ``(n, 3, 3)`` central differences at voxels that have all their neighbours."""
+
+    def at(*shifts: NDArray[np.intp]) -> Array:
+        return np.asarray(smooth[tuple((index + sum(shifts)).T)], dtype=np.float64)
+
+    hessian = np.empty((len(index), 3, 3))
+    unit = np.eye(3, dtype=np.intp)
+    centre = at(0 * unit[0])
+    for a in range(3):
+        hessian[:, a, a] = at(unit[a]) - 2.0 * centre + at(-unit[a])
+        for b in range(a + 1, 3):
+            alike = at(unit[a], unit[b]) + at(-unit[a], -unit[b])
+            unlike = at(unit[a], -unit[b]) + at(-unit[a], unit[b])
+            hessian[:, a, b] = hessian[:, b, a] = (alike - unlike) / 4.0
+    return hessian

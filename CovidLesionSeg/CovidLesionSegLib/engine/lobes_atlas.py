@@ -86,9 +86,9 @@ def _pull_onto_fissures(
         return fit.found
 
     left = lungs == Lung.LEFT
-    search(LEFT_OBLIQUE, find_sheets(ct, left), _inside(ct, left, to_reference))
+    search(LEFT_OBLIQUE, find_sheets(ct, left), inside_of(ct, left, to_reference))
     right = lungs == Lung.RIGHT
-    sheets, region = find_sheets(ct, right), _inside(ct, right, to_reference)
+    sheets, region = find_sheets(ct, right), inside_of(ct, right, to_reference)
     if search(RIGHT_OBLIQUE, sheets, region):
 
         def in_front(points: Array) -> Mask:
@@ -102,7 +102,7 @@ def _pull_onto_fissures(
     return coefficients, errors_mm
 
 
-def _inside(ct: CtVolume, lung: Mask, to_reference: Array) -> Region:
+def inside_of(ct: CtVolume, lung: Mask, to_reference: Array) -> Region:
     """Return the function that tells which reference points lie in a lung."""
     to_voxel = np.linalg.inv(np.vstack([to_reference, [0.0, 0.0, 0.0, 1.0]]) @ ct.affine_lps)
 
