@@ -30,7 +30,9 @@ the same patients, so these are validation scores, not those of an untouched tes
 scan, through the whole pipeline; the mean is over the scans with disease, with a 95% bootstrap
 interval; "error" is the mean absolute error of the infected percentage in points of lung. Two
 readers of such scans agree at a Dice of .74 to .86. `{healthy}` is a nearly healthy scan in
-expiration: the column says how much of its lung is called infected where experts see {truth}%."""
+expiration: the column says how much of its lung is called infected where experts see {truth}%.
+It is little because findings hardly denser than the lung around them are left out, a rule that was
+[found on these scans](training/README.md#findings-that-are-hardly-denser-than-the-lung)."""
 
 _OTHER_TABLES = """\
 More tables:
@@ -85,7 +87,7 @@ def _volume_row(name: str, report: Mapping[str, Any], diseased: list[str], healt
     mean = summary["dice_diseased"]
     cells = [f"{cases[key]['pipeline']['dice']:.3f}" for key in diseased]
     cells.append(f"**{mean['mean']:.3f}** ({mean['low']:.3f} to {mean['high']:.3f})")
-    cells.append(f"{cases[healthy]['pipeline']['infected_percent']:.1f}")
+    cells.append(f"{cases[healthy]['pipeline']['infected_percent']:.2f}")
     cells.append(f"{summary['percent_error']['mean']:.1f}")
     return f"| {name} | {' | '.join(cells)} |"
 
