@@ -29,7 +29,7 @@ def result(host: Host) -> Any:
 def states(host: Host) -> dict[int, str]:
     table = host.ui.lesionTable
     return {
-        int(table.item(row, 0).text()): table.item(row, 5).text() for row in range(table.rowCount)
+        int(table.item(row, 0).text()): table.item(row, 6).text() for row in range(table.rowCount)
     }
 
 

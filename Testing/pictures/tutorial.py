@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from Testing.pictures.currency import record
 from training.readme_tables import README, replace_section
 
 if TYPE_CHECKING:
@@ -110,13 +111,15 @@ _TEXT = """\
 
 {table}
 
-4. **Review**: the most doubtful lesion comes first. Selecting one moves all slice views to it;
-   **Boundary map** shows how sure the model is of its border. **Accept**, **Reject**, split,
-   merge, or add a missed one with a click; the numbers follow every change, and **Undo** takes it
-   back. Press **Finish review** when all are done.
+4. **Review**: the lesion with the largest volume in doubt comes first, because it may change the
+   numbers most; small ones come last and can be accepted at once. Selecting one moves all slice
+   views to it; **Boundary map** shows how sure the model is of its border. **Accept**,
+   **Reject**, split, merge, or add a missed one with a click; the numbers follow every change, and
+   **Undo** takes it back. Press **Finish review** when all are done.
 
    ![Boundary map over the lesion under review](Resources/tutorial-review.png)
-5. **Export**: tick what you need, press **Export**, and choose a folder.
+5. **Export**: tick what you need, press **Export**, and choose a folder. **Cancel** leaves nothing
+   behind.
 
    ![Review finished, and the formats of the export](Resources/tutorial-export.png)
 """
@@ -132,6 +135,7 @@ def main() -> int:
     text = README.read_text(encoding="utf-8")
     new = replace_section(text, SECTION, play(host))
     README.write_text(new, encoding="utf-8", newline="\n")
+    record()
     host.clear()
     return 0
 
