@@ -91,7 +91,7 @@ def test_the_page_holds_cards_use_and_licence(host: Host) -> None:
 def help_html(host: Host) -> str:
     from CovidLesionSegLib.app.help import helpHtml
 
-    return helpHtml(str(host.ui.modelComboBox.currentData))
+    return str(helpHtml(str(host.ui.modelComboBox.currentData)))
 
 
 NOT_SHOWN = {"_", "tr", "translate", "exception", "warning", "info", "error", "debug"}
