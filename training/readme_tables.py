@@ -44,7 +44,8 @@ It is little because findings hardly denser than the lung around them are left o
 [found on these scans](training/README.md#findings-that-are-hardly-denser-than-the-lung)."""
 
 _OTHER_TABLES = """\
-More tables:
+The commands need the data and the runs as well (`--data`, `--runs`, `--out`):
+[training/README.md](training/README.md) has them in full. More tables:
 [infected percentage by expert and model](training/anatomy/results/infected_percent.md),
 [dRAM from severity scores alone](training/reports/dram-lite.md),
 [relation-driven training against its own ablation](training/reports/relation.md)."""
