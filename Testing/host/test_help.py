@@ -79,7 +79,10 @@ def test_each_part_of_the_help_is_one_click_away(
 def test_the_page_holds_cards_use_and_licence(host: Host) -> None:
     host.ui.modelCardButton.click()
     text = page(host)
-    for expected in ("Training data", "Not for", "Apache License", "research", "Shift+N"):
+    for expected in (
+        *("Training data", "Not for", "Apache License", "research", "Shift+N"),
+        "Dice (scans with disease) 0.",
+    ):
         assert expected in text
     # Colours come from the palette, light or dark.
     assert not re.search(r"color\s*[:=]", help_html(host))

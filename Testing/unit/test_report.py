@@ -29,6 +29,7 @@ from CovidLesionSegLib.export.report_model import (
     Table,
 )
 from CovidLesionSegLib.export.report_pdf import PAPERS_MM, write_report_pdf
+from CovidLesionSegLib.weights.store import default_store
 from Testing.support.dicom_job import SECRETS, dicom_job
 from Testing.support.report_job import MADE, STRANGE_NAME, report_job
 
@@ -164,6 +165,16 @@ def test_what_made_it_is_told(reports: dict[str, Report]) -> None:
     texts = list(texts_of(reports["plain"]))
     for value in (run.weights_sha256["inf-net-lite"], run.device, "2026-11-22 01:02 UTC"):
         assert any(value in text for text in texts)
+
+
+def test_the_measured_dice_is_that_of_the_readme() -> None:
+    entry = default_store().find("inf-net-lite").entry
+    plain_job = report_job("plain")
+    run = replace(plain_job.result.run, model_id=entry.id, weights_sha256={entry.id: entry.sha256})
+    job = replace(plain_job, result=replace(plain_job.result, run=run))
+    (text,) = (text for text in texts_of(report_content(job, MADE)) if "Dice" in text)
+    dice = entry.card.scores["pipeline"]["dice_diseased"]
+    assert f"mean over the scans with disease: {dice['mean']:.2f} (" in text
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,12 @@ from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 
 from .choices import consensusMembers, infectionModels
 
-_SHOWN_SCORES = ("dice", "sensitivity", "precision", "lesion_f1")
+_SHOWN_SCORES = {
+    "dice_diseased": "Dice (scans with disease)",
+    "sensitivity": "sensitivity (all scans)",
+    "precision": "precision (all scans)",
+    "lesion_f1": "lesion F1 (all scans)",
+}
 
 
 def modelCardText(model: str) -> str:
@@ -41,9 +46,9 @@ def _scores(entry: CatalogueEntry) -> str:
     if not isinstance(table, Mapping):
         return ""
     parts = [
-        f"{name} {_number(table[name])}"
-        for name in _SHOWN_SCORES
-        if isinstance(table.get(name), Mapping)
+        f"{name} {_number(table[key])}"
+        for key, name in _SHOWN_SCORES.items()
+        if isinstance(table.get(key), Mapping)
     ]
     return f"{entry.id}: " + ", ".join(parts) if parts else ""
 

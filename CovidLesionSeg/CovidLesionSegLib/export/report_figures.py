@@ -58,7 +58,10 @@ def chart_section(job: ExportJob) -> Section:
 def slice_section(job: ExportJob) -> Section:
     """Return the worst axial slice of every affected lobe and one coronal slice."""
     if not job.has_ct:
-        text = "The CT was not at hand when this report was written; there are no slices."
+        text = (
+            "The CT was not at hand when this report was written; there are no slices. On the "
+            "command line --ct gives it."
+        )
         return Section("Key slices", (Paragraph(text),))
     regions = "lungs" if job.result.anatomy.lobes is None else "lobes"
     explanation = (

@@ -96,9 +96,13 @@ def _model(model_id: str, sha256: str) -> CatalogueEntry | None:
 
 def _measured(entry: CatalogueEntry) -> list[str]:
     scores = entry.card.scores.get("pipeline")
-    dice = scores.get("dice") if isinstance(scores, dict) else None
+    # Over the scans with disease, as in the README: a scan without any has no meaningful Dice.
+    dice = scores.get("dice_diseased") if isinstance(scores, dict) else None
     if not isinstance(dice, dict) or not {"mean", "low", "high"} <= set(dice):
         return []
     interval = f"{dice['low']:.2f} – {dice['high']:.2f}"
-    text = f"Dice coefficient against experts: {dice['mean']:.2f} (95 % interval {interval})."
+    text = (
+        "Dice coefficient against experts, mean over the scans with disease: "
+        f"{dice['mean']:.2f} (95 % interval {interval})."
+    )
     return [f"{text} {entry.card.split}"]
