@@ -134,3 +134,8 @@ def test_the_key_leads_back_to_the_same_cases(tmp_path: Path) -> None:
     assert len(read_table(key)) == len(found)
     again = find_cases([key]).cases
     assert {(case.id, case.key) for case in again} == {(case.id, case.key) for case in found}
+
+
+def test_a_table_that_is_not_there_is_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file"):
+        read_table(tmp_path / "cases.csv")

@@ -47,6 +47,8 @@ def read_table(path: Path) -> tuple[TableRow, ...]:
     """
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    except FileNotFoundError as error:
+        raise _refused(path, "there is no such file") from error
     except OSError as error:
         raise _refused(path, "it can't be read") from error
     header = lines[0] if lines else ""

@@ -131,7 +131,7 @@ def _print_line(progress: Progress) -> None:
     """Print how a case went."""
     console = err()
     if progress.case is None:
-        console.print(f"{progress.total} cases, {progress.ended} of them done before.")
+        console.print(f"Cases: {progress.total}, of which {progress.ended} were done before.")
         if progress.repeated:
             console.print(f"{progress.repeated} were named more than once and count once.")
         return

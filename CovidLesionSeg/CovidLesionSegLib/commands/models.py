@@ -100,7 +100,8 @@ def _list(store: WeightsStore, args: argparse.Namespace) -> int:
             f"{model.entry.family} ({model.entry.scale})",
             _megabytes(model.entry.bytes),
             model.origin,
-            model.entry.card.licence,
+            # Why it is this licence stands in the card (`models show`).
+            model.entry.card.licence.partition(" (")[0],
         )
         for model in models
     ]
