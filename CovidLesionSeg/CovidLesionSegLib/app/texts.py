@@ -72,8 +72,9 @@ def reviewText() -> list[str]:
         ),
         _(
             "Reject removes a lesion, Undo brings it back. Split here separates the part around "
-            "the place where the views cross. Add missed lesion waits for a click and grows on "
-            "the probability of the networks. Everything else is done in the Segment Editor."
+            "the place where the views cross. Add missed waits for a click into the lesion and "
+            "grows on the probability of the networks. Everything else is done in the Segment "
+            "Editor."
         ),
         _(
             "Every step is in the review log: when, what, how many voxels. Finish review locks "

@@ -31,7 +31,7 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "lobes-by-position": "The lobes that were given had no names; they were told apart by "
         "their position.",
         FAINT_LEFT_OUT: "Findings that are hardly denser than the lung around them were left out, "
-        "as expiration and dependent lung cause them; Add missed lesion takes one back in.",
+        "as expiration and dependent lung cause them; Add missed in the panel takes one back in.",
         "edited-anatomy": "Lungs or lobes were corrected by hand.",
         "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }
