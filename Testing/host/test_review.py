@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,16 @@ def test_the_maps_are_shown_and_hidden(host: Host) -> None:
     assert composite.GetForegroundOpacity() == pytest.approx(0.25)
     host.ui.agreementCheckBox.setChecked(False)
     assert composite.GetForegroundVolumeID() is None
+
+
+def test_findings_that_were_left_out_are_told(host: Host, result: Any) -> None:
+    from CovidLesionSegLib.engine.flags import FAINT_LEFT_OUT, FLAG_TEXTS
+    from CovidLesionSegLib.mrml.run_nodes import FACTS, factsOfRun
+
+    text = FLAG_TEXTS[FAINT_LEFT_OUT]
+    assert text not in host.ui.remarksLabel.text
+    facts = factsOfRun(result)
+    facts["warnings"].append(text)
+    result.SetAttribute(FACTS, json.dumps(facts))
+    host.panel._open(result)
+    assert text in host.ui.remarksLabel.text
