@@ -57,6 +57,19 @@ def test_small_lesions_can_be_hidden_and_are_skipped(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("result")
+def test_what_is_hidden_is_not_decided(host: Host) -> None:
+    ui, last = host.ui, host.ui.lesionTable.rowCount - 1
+    ui.smallCheckBox.setChecked(True)
+    ui.lesionTable.selectRow(last)
+    assert ui.rejectButton.enabled
+    ui.smallCheckBox.setChecked(False)
+    assert not ui.rejectButton.enabled
+    ui.lesionTable.selectAll()
+    ui.rejectButton.click()
+    assert column(host, "state") == ["rejected"] * last + ["to review"]
+
+
+@pytest.mark.usefixtures("result")
 def test_small_lesions_are_accepted_at_once(host: Host) -> None:
     ui = host.ui
     ui.acceptSmallButton.click()

@@ -49,9 +49,14 @@ class LesionTable:
 
     @property
     def selectedIds(self) -> list[int]:
-        """Ids of the selected lesions, in the order of the list."""
+        """Ids of the selected lesions that are shown, in the order of the list."""
         table = self._ui.lesionTable
-        rows = sorted(index.row() for index in table.selectionModel().selectedRows())
+        # Selecting all takes hidden rows along; nobody decides what isn't seen.
+        rows = sorted(
+            index.row()
+            for index in table.selectionModel().selectedRows()
+            if not table.isRowHidden(index.row())
+        )
         return [self._lesions[row].id for row in rows if row < len(self._lesions)]
 
     @property
@@ -128,9 +133,12 @@ class LesionTable:
         setUsable(ui.acceptSmallButton, "" if self.smallIds else _("All of them are decided"))
 
     def _onShowSmall(self, _checked: bool = False) -> None:
+        before = self.selectedIds
         self._filling = True
         self._showSmall()
         self._filling = False
+        if self.selectedIds != before:
+            self._onSelected()
 
     def _selectionChanged(self) -> None:
         if not self._filling:
