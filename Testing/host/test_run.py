@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,25 @@ def test_a_silent_worker_is_noticed(host: Host) -> None:
     host.wait(lambda: not host.panel.run.isBusy)
     host.panel.run.silence_s = usual
     assert "has not answered" in host.ui.statusLabel.text
+
+
+def test_while_slicer_is_busy_nobody_counts_as_silent(host: Host) -> None:
+    from CovidLesionSegLib.app.workerProcess import WorkerProcess
+
+    called: list[str] = []
+    process = WorkerProcess(
+        [sys.executable, "-c", "import time; time.sleep(30)"],
+        lambda _event: None,
+        lambda _code: called.append("ended"),
+        lambda: called.append("silent"),
+        0.8,
+    )
+    process.start(Path("none"))
+    time.sleep(1.5)
+    host.qtApplication.processEvents()
+    assert called == []
+    host.wait(lambda: called == ["silent"])
+    process.stopNow()
 
 
 @pytest.mark.parametrize("agrees", [True, False])

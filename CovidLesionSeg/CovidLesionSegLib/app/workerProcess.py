@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ class WorkerProcess:
         onEvent: Called with every `Event`.
         onFinished: Called once, with the exit code, when the process has ended.
         onSilence: Called once when nothing was heard for ``silence_s``.
-        silence_s: The worker says something every few seconds.
+        silence_s: The worker says something every few seconds. Only time in which Slicer
+            handled events counts.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class WorkerProcess:
         self._command = command
         self._onEvent, self._onFinished, self._onSilence = onEvent, onFinished, onSilence
         self._silence_s = silence_s
-        self._heard = time.monotonic()
+        self._silent_ms = 0
         self._rest = b""
         self._stderr = b""
         self._ended = False
@@ -69,9 +69,9 @@ class WorkerProcess:
         # ``-m`` finds the package in the working directory; the environment stays as it is.
         self._process.setWorkingDirectory(str(_MODULE_FOLDER))
         program, *arguments = self._command
-        self._heard = time.monotonic()
-        self._process.start(program, [*arguments, str(jobFile)])
+        # First, because a start may fail at once, which stops the timer.
         self._timer.start()
+        self._process.start(program, [*arguments, str(jobFile)])
 
     def stop(self) -> None:
         """End the process soon: it notices that its input closes, else it is killed.
@@ -95,7 +95,7 @@ class WorkerProcess:
             self._process.kill()
 
     def _read(self) -> None:
-        self._heard = time.monotonic()
+        self._silent_ms = 0
         *lines, self._rest = (self._rest + self._bytes("readAllStandardOutput")).split(b"\n")
         for line in lines:
             event = Event.from_line(line.decode("utf-8", errors="replace"))
@@ -113,7 +113,9 @@ class WorkerProcess:
         return data if isinstance(data, bytes) else bytes(data.data())
 
     def _checkSilence(self) -> None:
-        if time.monotonic() - self._heard > self._silence_s:
+        # Counted, not timed: while Slicer was busy or the computer slept, nobody listened.
+        self._silent_ms += _CHECK_EVERY_MS
+        if self._silent_ms > 1000.0 * self._silence_s:
             self._timer.stop()
             self._onSilence()
 
