@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 import zipfile
@@ -359,3 +360,26 @@ def test_closing_the_scene_ends_an_export(host: Host, folder: Path) -> None:
     host.scene.Clear(0)
     assert not host.panel.export.run.isBusy
     assert list(folder.iterdir()) == []
+
+
+def test_another_result_ends_an_export_and_says_so(host: Host, result: Any, folder: Path) -> None:
+    choose(host, "csv")
+    host.ui.exportButton.click()
+    host.wait(lambda: host.panel.export.run._process is not None)
+    assert host.panel.review.session.node is result
+    host.panel._open(result)
+    assert not host.panel.export.run.isBusy
+    assert "nothing was written" in host.ui.exportLabel.text
+    assert host.ui.exportButton.text == "Export..."
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("result")
+def test_a_folder_that_goes_away_leaves_the_panel_usable(host: Host, folder: Path) -> None:
+    choose(host, "csv")
+    host.ui.exportButton.click()
+    host.wait(lambda: host.panel.export.run._process is not None)
+    shutil.rmtree(exported(folder))
+    host.ui.exportButton.click()
+    assert "nothing was written" in host.ui.exportLabel.text
+    assert host.ui.reviewSection.enabled

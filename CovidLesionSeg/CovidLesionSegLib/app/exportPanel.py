@@ -56,11 +56,14 @@ class ExportPanel:
 
     def open(self, session: ReviewSession | None) -> None:
         """Export this review, or nothing for None."""
+        wasBusy = self.run.isBusy
         self.run.abandon()
         self._setBusy(False)
         self._session = session
         self._ui.exportSection.setVisible(session is not None)
         self._tell("")
+        if wasBusy:
+            self._onCancelled()
         self._ui.identifiedCheckBox.setChecked(False)
         if session is not None:
             self._formats = {**formatsOfReview(session.node), "report-pdf": REPORT_PDF}

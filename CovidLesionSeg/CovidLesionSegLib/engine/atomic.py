@@ -76,8 +76,10 @@ def staged(folder: Path, publish: Callable[[Path, Path], None]) -> Iterator[Path
         publish(staging, folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
-        for parent in made:
-            if not any(parent.iterdir()):
-                parent.rmdir()
+        # The folder may have gone meanwhile, with its disk; what went wrong is still told.
+        with contextlib.suppress(OSError):
+            for parent in made:
+                if not any(parent.iterdir()):
+                    parent.rmdir()
         raise
     shutil.rmtree(staging, ignore_errors=True)
