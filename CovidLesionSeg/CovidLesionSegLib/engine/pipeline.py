@@ -179,6 +179,7 @@ def _run(
         prediction, anatomy = predict_with_lungs(ct, anatomy, model, reporter)
         findings = find_infection(ct, prediction.infection, anatomy.lungs, threshold)
         infection = findings.mask
+        anatomy = replace(anatomy, flags=(*anatomy.flags, *findings.flags))
     with reporter.stage("lesions"):
         lesions, _ = find_lesions(infection, prediction, ct, anatomy, MINIMUM_LESION_ML)
     with reporter.stage("numbers"):
@@ -200,7 +201,7 @@ def _run(
         lesions=lesions,
         quantification=quantification,
         run=run,
-        warnings=warnings_for((*ct.flags, *anatomy.flags, *findings.flags)),
+        warnings=warnings_for((*ct.flags, *anatomy.flags)),
         opacity=split_opacity(ct.hu, infection),
     )
 
