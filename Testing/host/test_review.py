@@ -274,7 +274,7 @@ def test_findings_that_were_left_out_are_told(host: Host, result: Any) -> None:
     text = FLAG_TEXTS[FAINT_LEFT_OUT]
     assert text not in host.ui.remarksLabel.text
     facts = factsOfRun(result)
-    facts["warnings"].append(text)
+    facts["anatomy"]["flags"].append(FAINT_LEFT_OUT)
     result.SetAttribute(FACTS, json.dumps(facts))
     host.panel._open(result)
     assert text in host.ui.remarksLabel.text

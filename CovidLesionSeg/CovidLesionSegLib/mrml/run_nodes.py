@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.flags import FLAG_TEXTS
 from CovidLesionSegLib.engine.result import (
     Anatomy,
     Lobe,
@@ -223,9 +222,7 @@ def anatomyOf(segmentationNode: Any, before: Anatomy, ct: CtVolume) -> Anatomy |
 def flagsOfRun(segmentationNode: Any) -> tuple[str, ...]:
     """Return what a reader must know of a result, as flags."""
     facts = factsOfRun(segmentationNode)
-    # What the lesion search has to say stands nowhere else.
-    told = (flag for flag, text in FLAG_TEXTS.items() if text in facts["warnings"])
-    flags = (*facts["ct"]["flags"], *_anatomyFlags(segmentationNode, facts["anatomy"]), *told)
+    flags = (*facts["ct"]["flags"], *_anatomyFlags(segmentationNode, facts["anatomy"]))
     return tuple(dict.fromkeys(flags))
 
 
