@@ -124,8 +124,10 @@ def test_a_full_disk_stops_the_batch_and_blames_no_case(cohort: Cohort, tmp_path
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_done(
-    number: signal.Signals, cohort: Cohort, tmp_path: Path
+    number: signal.Signals, chest: CtVolume, tmp_path: Path
 ) -> None:
+    # Enough cases that the batch is still at work when the first of them is complete.
+    cohort = write_cohort(tmp_path / "cohort", chest, 17)
     out = tmp_path / "out"
     process = batch_faults.start(cohort, out, "local", resume=False)
     deadline = time.monotonic() + 120
