@@ -56,16 +56,23 @@ def half_precision_section(promised: Mapping[str, Mapping[str, float]]) -> str:
     ).rstrip()
 
 
+def _measured(entry: CatalogueEntry, report: Report) -> Report | None:
+    """Return what a report says of a model, None without; refuse that of other weights."""
+    measured: Report | None = report["models"].get(entry.id)
+    if measured is not None:
+        check_weights(entry, measured["sha256"], report["command"])
+    return measured
+
+
 def calibration_section(entry: CatalogueEntry, report: Report) -> str:
     """Say how far the probabilities of a model can be believed; empty without figures.
 
     Raises:
         InputError: ``scores-of-other-weights``.
     """
-    measured = report["models"].get(entry.id)
+    measured = _measured(entry, report)
     if measured is None:
         return ""
-    check_weights(entry, measured["sha256"], report["command"])
     before, after = measured["before"], measured["after"]
     errors = [[key, f"{before['cases'][key]:.4f}", f"{e:.4f}"] for key, e in after["cases"].items()]
     errors.append(
@@ -99,10 +106,9 @@ def failure_section(entry: CatalogueEntry, report: Report) -> str:
     Raises:
         InputError: ``scores-of-other-weights``.
     """
-    measured = report["models"].get(entry.id)
+    measured = _measured(entry, report)
     if measured is None:
         return ""
-    check_weights(entry, measured["sha256"], report["command"])
     head = (
         "scan",
         "Dice",

@@ -23,14 +23,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from CovidLesionSegLib.engine.masks import Mask
+from CovidLesionSegLib.engine.masks import TOUCHING, Mask
 from CovidLesionSegLib.engine.models import open_infection_model, open_lung_model
 from CovidLesionSegLib.engine.postprocess import LARGE_SHARE
 from CovidLesionSegLib.engine.surroundings import (
     SURROUNDINGS_MM,
+    densities,
     density_ratio,
-    hu_around,
-    widened,
 )
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.weights.locations import user_model_dir
@@ -50,7 +49,6 @@ _LOG = logging.getLogger("training")
 _COMMAND = "python -m training.finding_rules"
 REPORT = Path(__file__).parent / "reports" / "finding-rules.json"
 
-_CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)
 _LEAST_DISEASE_ML = 1.0
 
 _FREE_DICE = 0.002
@@ -146,15 +144,14 @@ def findings_of(ct: CtVolume, prediction: CasePrediction, drawn: Mask) -> list[F
         drawn: bool ``[z, y, x]``, the expert's mask.
     """
     called = prediction.candidates()
-    labels, _ = ndimage.label(called, structure=_CONNECTIVITY)
+    labels, _ = ndimage.label(called, structure=TOUCHING)
     free = (prediction.lungs > 0) & ~called
     large = LARGE_SHARE * int((prediction.lungs > 0).sum())
     result = []
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         finding = labels[box] == label
-        voxels, mean_hu = int(finding.sum()), float(ct.hu[box][finding].mean())
-        wide = widened(box, ct.spacing_mm_zyx, ct.shape_zyx)
-        around = hu_around(labels[wide] == label, free[wide], ct.hu[wide], ct.spacing_mm_zyx)
+        voxels = int(finding.sum())
+        mean_hu, around = densities(label, box, labels, free.__getitem__, ct.hu, ct.spacing_mm_zyx)
         ratio = density_ratio(mean_hu, around)
         probability = prediction.probability[box][finding].astype(np.float32)
         result.append(

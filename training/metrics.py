@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CovidLesionSegLib.engine.masks import TOUCHING
+
 Mask = NDArray[np.bool_]
 
-_CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)
 _FOUND_SHARE = 0.1
 
 
@@ -85,7 +86,7 @@ def lesion_f1(
 
 
 def _covered(mask: Mask, other: Mask, voxel_volume_ml: float, minimum_ml: float) -> list[bool]:
-    labels, count = ndimage.label(mask, structure=_CONNECTIVITY)
+    labels, count = ndimage.label(mask, structure=TOUCHING)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     shared = np.bincount(labels[other], minlength=count + 1)[1:]
     large = sizes * voxel_volume_ml >= minimum_ml

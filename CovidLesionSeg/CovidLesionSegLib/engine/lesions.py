@@ -10,13 +10,11 @@ from scipy import ndimage
 
 from .definitions import CONSOLIDATION_FROM_HU
 from .lungs_grid import BlockGrid
-from .masks import bounding_box, distance_mm
+from .masks import TOUCHING, bounding_box, distance_mm
 from .opacity import lesion_class
 from .result import Anatomy, Lesion, Lobe, Lung, Prediction
 from .uncertainty import binary_entropy, doubt
 from .volume import CtVolume
-
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +92,7 @@ def find_lesions(
     if not infected.any():
         return (), labels
     box = bounding_box(infected)
-    found, count = ndimage.label(infected[box], structure=_TOUCHING)
+    found, count = ndimage.label(infected[box], structure=TOUCHING)
     sizes = np.bincount(found.ravel(), minlength=count + 1)
     sizes[0] = 0
     big = np.flatnonzero(sizes * ct.voxel_volume_ml >= max(minimum_ml, 1e-12))

@@ -16,6 +16,9 @@ Labels = NDArray[np.int32]
 SpacingZyx = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
+TOUCHING = np.ones((3, 3, 3), dtype=bool)
+"""Neighbours of a voxel by face, edge or corner: what joins voxels to one lesion."""
+
 _IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
 _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 
@@ -47,6 +50,17 @@ def bounding_box(mask: Mask, margin: tuple[int, int, int] = (0, 0, 0)) -> Box:
         start = max(0, int(hit[0]) - margin[axis])
         limits.append(slice(start, min(mask.shape[axis], int(hit[-1]) + 1 + margin[axis])))
     return limits[0], limits[1], limits[2]
+
+
+def grown_box(
+    box: Box, shape_zyx: tuple[int, ...], margin: tuple[int, int, int] = (1, 1, 1)
+) -> Box:
+    """Return a box with ``margin`` more voxels on every side, inside a grid of this shape."""
+    z, y, x = (
+        slice(max(part.start - extra, 0), min(part.stop + extra, size))
+        for part, extra, size in zip(box, margin, shape_zyx, strict=True)
+    )
+    return z, y, x
 
 
 def margin_voxels(radius_mm: float, spacing_mm_zyx: SpacingZyx) -> tuple[int, int, int]:

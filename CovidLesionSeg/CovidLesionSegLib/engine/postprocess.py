@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .flags import FAINT_LEFT_OUT
-from .masks import Box
+from .masks import TOUCHING, Box, Mask
 from .resampling import bounding_window
-from .surroundings import density_ratio, hu_around, widened
+from .surroundings import densities, density_ratio
 from .volume import CtVolume
 
 CORE_MARGIN = 0.15
@@ -31,8 +31,6 @@ LARGE_SHARE = 0.1
 
 LEFT_OUT_TOLD_PERCENT = 0.2
 """From this share of the lungs on the reader is told that faint findings were left out."""
-
-_CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +139,7 @@ def _candidates(
     box = (z_range, *window.slices)
     inside = probability[box]
     above = (inside >= np.float32(threshold)) & (lungs[box] > 0)
-    components, count = ndimage.label(above, structure=_CONNECTIVITY)
+    components, count = ndimage.label(above, structure=TOUCHING)
     if count == 0:
         return None
     # Slice by slice: numpy would make an index of eight bytes per voxel of the whole box.
@@ -161,14 +159,17 @@ def _faint(found: _Candidates, ct: CtVolume, lungs: NDArray[np.uint8]) -> list[i
     components, spacing = found.components, ct.spacing_mm_zyx
     hu, inside = ct.hu[found.box], lungs[found.box] > 0
     large = LARGE_SHARE * int(np.count_nonzero(inside))
+
+    def free(box: Box) -> Mask:
+        lung: Mask = inside[box] & ~found.keep[components[box]]
+        return lung
+
     faint = []
     for label, box in enumerate(ndimage.find_objects(components), start=1):
         if not found.keep[label] or found.sizes[label] > large:
             continue
-        finding_hu = float(hu[box][components[box] == label].mean())
-        wide = widened(box, spacing, components.shape)
-        free = inside[wide] & ~found.keep[components[wide]]
-        around = hu_around(components[wide] == label, free, hu[wide], spacing)
-        if density_ratio(finding_hu, around) < LEAST_DENSITY_RATIO:
+        if density_ratio(*densities(label, box, components, free, hu, spacing)) < (
+            LEAST_DENSITY_RATIO
+        ):
             faint.append(label)
     return faint

@@ -16,10 +16,10 @@ from scipy import ndimage
 
 from .lesions import PleuralDistance, find_lesions, measure_lesions
 from .lungs_grid import WorkingGrid
-from .masks import Box, bounding_box
+from .masks import TOUCHING, Box, bounding_box, grown_box
 from .postprocess import MINIMUM_LESION_ML
 from .result import Lesion, Prediction
-from .review_joins import TOUCHING, bridged, lesion_of_piece
+from .review_joins import bridged, lesion_of_piece
 from .review_values import (
     EDITED,
     REJECTED,
@@ -28,7 +28,6 @@ from .review_values import (
     Labels,
     ReviewContext,
     Snapshot,
-    grown_box,
     review_rank,
     union_box,
 )

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .masks import bounding_box
+from .masks import TOUCHING, bounding_box
 from .result import Lesion
 from .review_values import Labels
 from .volume import CtVolume
 
-TOUCHING = np.ones((3, 3, 3), dtype=bool)
 """Voxels that share a face, an edge or a corner touch."""
 
 

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from CovidLesionSegLib.errors import InputError
 
+from .masks import TOUCHING
 from .postprocess import MINIMUM_LESION_ML
 from .review import LesionBook
 from .review_values import ReviewContext
@@ -21,7 +22,6 @@ GROWN_RADIUS_MM = 30.0
 LEAST_PROBABILITY = 0.02
 """Below this the networks saw nothing at all."""
 
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 _ROUNDS = 20
 
 
@@ -128,7 +128,7 @@ def grow_at(
             "Draw the lesion with the Segment Editor below.",
         )
     wanted = (probability >= peak / 2.0) & (distance2 <= GROWN_RADIUS_MM**2)
-    pieces, _ = ndimage.label(wanted, structure=_TOUCHING)
+    pieces, _ = ndimage.label(wanted, structure=TOUCHING)
     own = np.unique(pieces[seed & wanted])
     grown = infection.copy()
     grown[box][np.isin(pieces, own[own > 0])] = 1

@@ -125,12 +125,3 @@ def union_box(boxes: Iterable[Box]) -> Box:
         for parts in zip(*boxes, strict=True)
     )
     return z, y, x
-
-
-def grown_box(box: Box, shape: tuple[int, ...]) -> Box:
-    """Return a box with one voxel more on every side, inside a grid of this shape."""
-    z, y, x = (
-        slice(max(part.start - 1, 0), min(part.stop + 1, size))
-        for part, size in zip(box, shape, strict=True)
-    )
-    return z, y, x

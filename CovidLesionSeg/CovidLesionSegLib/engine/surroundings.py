@@ -7,16 +7,18 @@ is squeezed alike. ``training/reports/finding-rules.md`` compares this property 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .lungs_grid import BlockGrid
-from .masks import Box, Mask, SpacingZyx, distance_mm, margin_voxels
+from .masks import Box, Labels, Mask, SpacingZyx, distance_mm, grown_box, margin_voxels
 
 SURROUNDINGS_MM = 6.0
 """How far the lung around a finding reaches."""
 
-AIR_HU = -1000.0
+_AIR_HU = -1000.0
 
 _LARGE_BOX = 1_000_000
 """Voxels from which a box is measured on blocks of about 2 mm."""
@@ -34,17 +36,31 @@ def density_ratio(finding_hu: float, around_hu: float) -> float:
     """
     if around_hu == -np.inf:
         return np.inf
-    return (finding_hu - AIR_HU) / max(around_hu - AIR_HU, 1.0)
+    return (finding_hu - _AIR_HU) / max(around_hu - _AIR_HU, 1.0)
 
 
-def widened(box: Box, spacing_mm_zyx: SpacingZyx, shape_zyx: tuple[int, ...]) -> Box:
-    """Return a finding's box with its surroundings, cut at the borders of the array."""
-    margin = margin_voxels(SURROUNDINGS_MM, spacing_mm_zyx)
-    z, y, x = (
-        slice(max(0, part.start - extra), min(part.stop + extra, size))
-        for part, extra, size in zip(box, margin, shape_zyx, strict=True)
-    )
-    return z, y, x
+def densities(
+    label: int,
+    box: Box,
+    components: Labels,
+    free: Callable[[Box], Mask],
+    hu: NDArray[np.int16],
+    spacing_mm_zyx: SpacingZyx,
+) -> tuple[float, float]:
+    """Return the mean density of a finding and that of the lung around it, as `hu_around` does.
+
+    Args:
+        label: Number of the finding.
+        box: Where it lies.
+        components: ``[z, y, x]``, numbers of all findings.
+        free: Returns where in a box there is lung that belongs to no finding.
+        hu: int16 of the shape of ``components``.
+        spacing_mm_zyx: Distance of the voxels in mm.
+    """
+    mean_hu = float(hu[box][components[box] == label].mean())
+    wide = grown_box(box, components.shape, margin_voxels(SURROUNDINGS_MM, spacing_mm_zyx))
+    around = hu_around(components[wide] == label, free(wide), hu[wide], spacing_mm_zyx)
+    return mean_hu, around
 
 
 def hu_around(
