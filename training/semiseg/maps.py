@@ -39,6 +39,23 @@ def write_map(levels: NDArray[np.uint8], folder: Path, key: str) -> None:
     partial.replace(folder / f"{key}.png")
 
 
+def write_label(levels: NDArray[np.uint8], folder: Path, key: str) -> None:
+    """Write a map as a label: ``GT/key.png`` and ``Edge/key.png``.
+
+    The edge comes last: where there is one, the slice is complete.
+    """
+    write_map(levels, folder / "GT", key)
+    write_map(edge_of(levels), folder / "Edge", key)
+
+
+def read_map(folder: Path, key: str) -> NDArray[np.uint8]:
+    """Return the levels of ``folder/key.png``."""
+    from PIL import Image
+
+    with Image.open(folder / f"{key}.png") as image:
+        return np.asarray(image.convert("L"))
+
+
 def edge_of(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the edge of a map cut at a half: one pixel inside, one outside, as 0 or 255."""
     mask = levels >= _HALF

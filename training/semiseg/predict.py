@@ -73,7 +73,13 @@ def predict(
     for entry, maps in zip(files, levels, strict=True):
         for folder, picture in _pictures(config, maps).items():
             write_map(to_size(picture, own_size(entry)), out / folder, entry.key)
-    about = {"run": run.path.name, "steps": step, "flips": flips, "slices": len(files)}
+    about = {
+        "run": run.path.name,
+        "steps": step,
+        "fold": options_of(config).fold,
+        "flips": flips,
+        "slices": len(files),
+    }
     (out / "maps.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 

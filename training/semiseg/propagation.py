@@ -37,7 +37,7 @@ from training.semiseg_evaluation import stretch
 from .batches import options_of
 from .curriculum import split_of_fold
 from .lesson import SemisegLesson
-from .maps import edge_of, own_size, to_size, write_map
+from .maps import own_size, to_size, write_label
 from .prediction import SlicePredictor
 from .slices import SliceSet, find_slices, layout_folders, open_layout, open_slices
 from .train import add_common, start_weights
@@ -157,10 +157,7 @@ class Propagation:
         for key, level in zip(slices.keys, levels, strict=True):
             if self._rules.stretch:
                 level = (stretch(level) * 255.0).round().astype(np.uint8)
-            level = to_size(level, own_size(by_key[key]))
-            write_map(level, self._out / "GT", key)
-            # The edge comes last: where there is one, the slice is complete.
-            write_map(edge_of(level), self._out / "Edge", key)
+            write_label(to_size(level, own_size(by_key[key])), self._out, key)
 
     def _fine_tune(self, group: int, should_stop: Callable[[int], bool] | None) -> bool:
         parts = [(self._labelled, self._labelled.rows(self._split.training))]

@@ -75,9 +75,12 @@ def published_rows(data_dir: Path) -> list[Row]:
 
 
 def own_rows(runs: Path) -> list[Row]:
-    """Return a row for every run that has maps of the test slices, two for a class stage."""
+    """Return a row for every run that has maps of the test slices, two for a class stage.
+
+    Maps of `training.semiseg.combine` lie in a run's ``test-sharp``, or in a folder of their own.
+    """
     rows = []
-    for note in sorted(runs.glob("*/test/maps.json")):
+    for note in sorted(runs.glob("*/test*/maps.json")):
         about = json.loads(note.read_text(encoding="utf-8"))
         folders = {
             "infection": note.parent,
@@ -86,9 +89,17 @@ def own_rows(runs: Path) -> list[Row]:
         }
         staged = folders["ground glass"].is_dir()
         targets = ("ground glass", "consolidation") if staged else ("infection",)
-        label = f"{about['run']}, {about['steps']} steps"
+        label = _label(about)
         rows += [Row(label, target, folders[target], about) for target in targets]
     return rows
+
+
+def _label(about: dict[str, Any]) -> str:
+    """Return what a row is called: the network or the members, and whether maps are sharpened."""
+    members = about.get("members", [about])
+    name = " + ".join(f"{member['run']}, {member['steps']} steps" for member in members)
+    temperature = about.get("temperature", 1.0)
+    return name if temperature == 1.0 else f"{name}; sharpened, T {temperature:g}"
 
 
 def score_row(row: Row, data_dir: Path) -> dict[str, Any]:
