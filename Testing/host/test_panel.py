@@ -6,7 +6,9 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -255,6 +257,31 @@ def test_fast_or_accurate_is_chosen_and_remembered(host: Host, two_models: list[
     assert optionsOf(host.widget._parameterNode) == {"device": "cpu", "model": "consensus"}
     box.setCurrentIndex(0)
     fillChoices(host.ui)
+
+
+@pytest.mark.usefixtures("ct")
+def test_a_research_model_comes_last_and_warns(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    import qt
+
+    from CovidLesionSegLib.app import choices, modelCard
+    from CovidLesionSegLib.engine.flags import research_flag, warnings_for
+
+    default, *others = choices.infectionModels()
+    scores = {"pipeline": {"dice_diseased": {"mean": 0.714, "low": 0.6, "high": 0.8}}}
+    card = replace(default.card, scores=scores)
+    study = replace(default, id="a-study", role="research", card=card)
+    stored = [SimpleNamespace(entry=entry) for entry in (study, *others, default)]
+    monkeypatch.setattr(choices, "default_store", lambda: SimpleNamespace(models=lambda: stored))
+    choices.fillChoices(host.ui)
+    box = host.ui.modelComboBox
+    last = box.count - 1
+    assert (box.itemData(0), box.itemData(last)) == (default.id, "a-study")
+    assert box.itemText(last) == "Research: a-study"
+    choices.showTimes(host.ui, "auto", 0)
+    assert warnings_for([research_flag(0.714)])[0] in box.itemData(last, qt.Qt.ToolTipRole)
+    assert "a-study (research)" in modelCard.modelCardText("a-study")
+    monkeypatch.undo()
+    choices.fillChoices(host.ui)
 
 
 @pytest.mark.usefixtures("two_models")

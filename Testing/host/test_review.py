@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from CovidLesionSegLib.engine.flags import FAINT_LEFT_OUT, research_flag, warnings_for
 from CovidLesionSegLib.engine.result import Lobe
 from CovidLesionSegLib.mrml.review_session import INFECTION
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
@@ -267,14 +268,14 @@ def test_the_maps_are_shown_and_hidden(host: Host) -> None:
     assert composite.GetForegroundVolumeID() is None
 
 
-def test_findings_that_were_left_out_are_told(host: Host, result: Any) -> None:
-    from CovidLesionSegLib.engine.flags import FAINT_LEFT_OUT, FLAG_TEXTS
+@pytest.mark.parametrize("flag", [FAINT_LEFT_OUT, research_flag(0.714)])
+def test_what_to_know_of_a_run_is_told(host: Host, result: Any, flag: str) -> None:
     from CovidLesionSegLib.mrml.run_nodes import FACTS, factsOfRun
 
-    text = FLAG_TEXTS[FAINT_LEFT_OUT]
+    (text,) = warnings_for([flag])
     assert text not in host.ui.remarksLabel.text
     facts = factsOfRun(result)
-    facts["anatomy"]["flags"].append(FAINT_LEFT_OUT)
+    facts["anatomy"]["flags"].append(flag)
     result.SetAttribute(FACTS, json.dumps(facts))
     host.panel._open(result)
     assert text in host.ui.remarksLabel.text

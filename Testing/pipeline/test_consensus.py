@@ -12,7 +12,7 @@ import torch
 from CovidLesionSegLib.engine import inference, models, windowing
 from CovidLesionSegLib.engine.inference import predict_infection
 from CovidLesionSegLib.engine.models import consensus_members, open_infection_model
-from CovidLesionSegLib.engine.pipeline import segment
+from CovidLesionSegLib.engine.pipeline import Networks, segment
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.quantify import quantify
 from CovidLesionSegLib.engine.result import Prediction, SegmentationResult
@@ -28,6 +28,7 @@ from CovidLesionSegLib.weights.tensorfile import parse_tensor_file
 from Testing.support.models import PackedModel, write_shelf
 
 RECIPE = SliceRecipe(pixel_mm=1.5)
+SCORES = {"pipeline": {"dice_diseased": {"mean": 0.714, "low": 0.6, "high": 0.8}}}
 
 
 class Says(torch.nn.Module):
@@ -165,6 +166,7 @@ def store(lite: PackedModel, tmp_path_factory: pytest.TempPathFactory) -> Weight
         lite,
         perturbed(lite, "other-lite", 1, threshold=0.5),
         perturbed(lite, "pictures-only", 2, recipe=single),
+        perturbed(lite, "study-only", 4, role="research", scores=SCORES),
         (lung_model.entry, lungs.read(lung_model)),
     )
     store = WeightsStore(shelf, root / "user")
@@ -183,6 +185,21 @@ def test_the_consensus_is_what_is_installed_for_volumes(store: WeightsStore) -> 
 def test_ids_joined_by_plus_may_name_any_model(store: WeightsStore) -> None:
     model = open_infection_model("my-own+inf-net-lite", None, "cpu", store)
     assert [m.id for m in model.members] == ["my-own", "inf-net-lite"]
+
+
+def test_a_research_model_warns_alone_and_in_company(store: WeightsStore) -> None:
+    for name in ("study-only", "inf-net-lite+study-only"):
+        model = open_infection_model(name, None, "cpu", store)
+        assert model.flags == ("research-model-dice-0.71",)
+    assert open_infection_model("consensus", None, "cpu", store).flags == ()
+
+
+def test_the_warning_reaches_the_whole_result(phantom_ct: CtVolume) -> None:
+    model = replace(member("study", Says(0.01)), flags=("research-model-dice-0.71",))
+    lungs = models.open_lung_model("cpu")
+    result = segment(phantom_ct, networks=Networks(model, lungs))
+    assert all("research-model-dice-0.71" in row.flags for row in result.quantification.rows)
+    assert any("0.71" in warning for warning in result.warnings)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,29 @@ def test_round_trip_through_json(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     path.write_text(format_catalogue(entries), encoding="utf-8")
     assert read_catalogue(path) == entries
-    assert entries[0].to_dict() == {**VALUES, "source": {}}
+    assert entries[0].to_dict() == {**VALUES, "source": {}, "role": "clinical"}
+
+
+def test_a_research_model_says_so() -> None:
+    (entry,) = parse_catalogue({"schema": 1, "models": [{**VALUES, "role": "research"}]})
+    assert entry.role == "research"
+    assert CatalogueEntry.from_dict(entry.to_dict()) == entry
+    assert "'role' must be one of: clinical, research" in refused({**VALUES, "role": ""}).message
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [None, "good", {}, {"dice_diseased": 0.8}, {"dice_diseased": {"mean": 0.8, "low": 0.7}}],
+)
+def test_a_score_without_its_interval_is_none(pipeline: object) -> None:
+    entry = CatalogueEntry.from_dict({**VALUES, "scores": {"pipeline": pipeline}})
+    assert entry.card.pipeline_score("dice_diseased") is None
+
+
+def test_scores_of_the_pipeline() -> None:
+    score = {"mean": 0.8, "low": 0.7, "high": 0.9}
+    values = {**VALUES, "scores": {"pipeline": {"dice_diseased": score}}}
+    assert CatalogueEntry.from_dict(values).card.pipeline_score("dice_diseased") == score
 
 
 def test_the_entry_describes_its_network() -> None:
@@ -156,5 +178,5 @@ def test_the_written_text_is_stable() -> None:
     entries = parse_catalogue({"schema": 1, "models": [VALUES]})
     assert json.loads(format_catalogue(entries)) == {
         "schema": 1,
-        "models": [{**VALUES, "source": {}}],
+        "models": [{**VALUES, "source": {}, "role": "clinical"}],
     }

@@ -58,6 +58,17 @@ def test_list_shows_every_model(command: Command) -> None:
         assert word in text
 
 
+def test_list_puts_research_models_last(command: Command, library: WeightsStore) -> None:
+    early = {**described("a-study"), "role": "research"}
+    library.add(*pack_model(early, {"a": np.zeros(3, np.float32)}))
+    listed = json.loads(command("list", "--json")[1])
+    assert [model["id"] for model in listed] == ["first", "second", "a-study"]
+    assert [model["role"] for model in listed] == ["clinical", "clinical", "research"]
+    last = command("list")[1].rstrip().splitlines()[-1]
+    assert "a-study" in last
+    assert "infection, research" in last
+
+
 def test_list_as_json(command: Command, library: WeightsStore) -> None:
     code, text = command("list", "--json")
     assert code == 0

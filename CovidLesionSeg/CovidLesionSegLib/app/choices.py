@@ -10,10 +10,16 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CovidLesionSegLib.engine.models import CONSENSUS, DEFAULT_MODEL, consensus_members
+from CovidLesionSegLib.engine.flags import warnings_for
+from CovidLesionSegLib.engine.models import (
+    CONSENSUS,
+    DEFAULT_MODEL,
+    consensus_members,
+    model_flags,
+)
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.version import __version__
-from CovidLesionSegLib.weights.catalogue import CatalogueEntry
+from CovidLesionSegLib.weights.catalogue import RESEARCH, CatalogueEntry
 from CovidLesionSegLib.weights.store import default_store
 
 from .runTime import RunTime, expectedTime
@@ -23,11 +29,16 @@ DEVICES = ("auto", "cpu", "cuda:0", "cuda:1", "mps")
 
 
 def infectionModels() -> list[CatalogueEntry]:
-    """Return the models of the catalogue that find infection in a CT, the default first."""
+    """Return the models of the catalogue that find infection in a CT.
+
+    The default comes first, those for research last.
+    """
     found = [item.entry for item in default_store().models()]
     # One without a recipe is for training or for pictures, not for CT.
     entries = [entry for entry in found if entry.task == "infection" and entry.recipe]
-    return sorted(entries, key=lambda entry: (entry.id != DEFAULT_MODEL, entry.id))
+    return sorted(
+        entries, key=lambda entry: (entry.role == RESEARCH, entry.id != DEFAULT_MODEL, entry.id)
+    )
 
 
 def consensusMembers() -> tuple[str, ...]:
@@ -65,7 +76,18 @@ def modelText(model: str) -> str:
         return _("Fast: {model}").format(model=model)
     if model == CONSENSUS:
         return _("Accurate: consensus of {count} models").format(count=len(consensusMembers()))
+    if _warnings(model):
+        return _("Research: {model}").format(model=model)
     return model
+
+
+def _warnings(model: str) -> tuple[str, ...]:
+    """Return what every result of a model will warn of; empty for an unknown one."""
+    try:
+        found = [entry for entry in infectionModels() if entry.id == model]
+    except CovidLesionSegError:
+        return ()
+    return warnings_for(model_flags(found[0])) if found else ()
 
 
 def showTimes(ui: Any, device: str, voxels: int) -> None:
@@ -88,7 +110,7 @@ def showTimes(ui: Any, device: str, voxels: int) -> None:
 
 
 def _modelTip(model: str, time: RunTime | None) -> str:
-    parts = []
+    parts = [*_warnings(model)]
     if model == CONSENSUS:
         parts.append(
             _("{models} together: their mean decides, and a map shows where they disagree.").format(

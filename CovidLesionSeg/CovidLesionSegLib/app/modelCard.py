@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from slicer.i18n import tr as _
 
 from CovidLesionSegLib.engine.models import CONSENSUS
-from CovidLesionSegLib.weights.catalogue import CatalogueEntry
+from CovidLesionSegLib.weights.catalogue import RESEARCH, CatalogueEntry
 
 from .choices import consensusMembers, infectionModels
 
@@ -27,7 +26,7 @@ def modelCardText(model: str) -> str:
     if not entries:
         return _("The model {model} is not installed.").format(model=model)
     facts = {
-        _("Model"): [entry.id for entry in entries],
+        _("Model"): [_titled(entry) for entry in entries],
         _("Intended use"): [entry.card.intended_use for entry in entries],
         _("Not for"): [entry.card.not_for for entry in entries],
         _("Training data"): [entry.card.training_data for entry in entries],
@@ -40,21 +39,16 @@ def modelCardText(model: str) -> str:
     return "\n\n".join(f"{key}: {text}" for key, text in texts.items() if text)
 
 
+def _titled(entry: CatalogueEntry) -> str:
+    return _("{model} (research)").format(model=entry.id) if entry.role == RESEARCH else entry.id
+
+
 def _scores(entry: CatalogueEntry) -> str:
     """Return mean and interval of the whole pipeline on the validation cases."""
-    table = entry.card.scores.get("pipeline")
-    if not isinstance(table, Mapping):
-        return ""
-    parts = [
-        f"{name} {_number(table[key])}"
-        for key, name in _SHOWN_SCORES.items()
-        if isinstance(table.get(key), Mapping)
-    ]
+    found = {name: entry.card.pipeline_score(key) for key, name in _SHOWN_SCORES.items()}
+    parts = [f"{name} {_number(score)}" for name, score in found.items() if score is not None]
     return f"{entry.id}: " + ", ".join(parts) if parts else ""
 
 
-def _number(value: Mapping[str, Any]) -> str:
-    text = f"{value['mean']:.2f}"
-    if "low" in value and "high" in value:
-        text += f" ({value['low']:.2f}-{value['high']:.2f})"
-    return text
+def _number(value: Mapping[str, float]) -> str:
+    return f"{value['mean']:.2f} ({value['low']:.2f}-{value['high']:.2f})"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from CovidLesionSegLib.errors import CovidLesionSegError, WeightsMismatchError
+from CovidLesionSegLib.weights.catalogue import RESEARCH
 from CovidLesionSegLib.weights.importer import (
     ImportOptions,
     import_checkpoint,
@@ -87,7 +88,7 @@ def _add_action(
 
 
 def _list(store: WeightsStore, args: argparse.Namespace) -> int:
-    models = store.models()
+    models = sorted(store.models(), key=_is_for_research)  # keeps the order of the others
     for error in store.problems():
         sys.stderr.write(f"Warning: {error.message}\n")
     if args.json:
@@ -96,7 +97,7 @@ def _list(store: WeightsStore, args: argparse.Namespace) -> int:
     rows = [
         (
             model.entry.id,
-            model.entry.task,
+            f"{model.entry.task}, {RESEARCH}" if _is_for_research(model) else model.entry.task,
             f"{model.entry.family} ({model.entry.scale})",
             _megabytes(model.entry.bytes),
             model.origin,
@@ -169,6 +170,10 @@ def _import(store: WeightsStore, args: argparse.Namespace) -> int:
     else:
         _write_line(imported_summary(report))
     return 0
+
+
+def _is_for_research(model: StoredModel) -> bool:
+    return model.entry.role == RESEARCH
 
 
 def _finding(store: WeightsStore, model: StoredModel) -> CovidLesionSegError | None:

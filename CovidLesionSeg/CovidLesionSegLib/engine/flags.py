@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -9,6 +10,7 @@ from .guards import FLAG_TEXT as _INPUT_TEXTS
 from .lungs_inflation import EXPIRATION
 
 FAINT_LEFT_OUT = "faint-findings-left-out"
+RESEARCH_MODEL = "research-model"
 
 FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
     {
@@ -32,11 +34,25 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "their position.",
         FAINT_LEFT_OUT: "Findings that are hardly denser than the lung around them were left out, "
         "as expiration and dependent lung cause them; Add missed in the panel takes one back in.",
+        RESEARCH_MODEL: "This model is for research: compare its findings with those of the "
+        "default model before relying on them.",
         "edited-anatomy": "Lungs or lobes were corrected by hand.",
         "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }
 )
 """One sentence for every flag of a `CtVolume`, an `Anatomy` or a row."""
+
+_RESEARCH_DICE = re.compile(rf"{RESEARCH_MODEL}-dice-([01]\.\d\d)")
+
+
+def research_flag(dice: float | None) -> str:
+    """Return the flag of a research model's result, which carries how good the model is.
+
+    Args:
+        dice: Its mean Dice over scans with disease that it was not trained on; None if that
+            was not measured.
+    """
+    return RESEARCH_MODEL if dice is None else f"{RESEARCH_MODEL}-dice-{dice:.2f}"
 
 
 def warnings_for(flags: Iterable[str]) -> tuple[str, ...]:
@@ -44,4 +60,19 @@ def warnings_for(flags: Iterable[str]) -> tuple[str, ...]:
 
     A flag without a sentence is shown as it is: nothing that a stage found may get lost.
     """
-    return tuple(dict.fromkeys(FLAG_TEXTS.get(flag, flag) for flag in flags))
+    return tuple(dict.fromkeys(_text_of(flag) for flag in flags))
+
+
+def is_own_sentence(text: str) -> bool:
+    """Return whether a warning is one of ours, in which nothing can name a patient."""
+    return text in FLAG_TEXTS.values() or text.startswith(FLAG_TEXTS[RESEARCH_MODEL])
+
+
+def _text_of(flag: str) -> str:
+    measured = _RESEARCH_DICE.fullmatch(flag)
+    if measured is None:
+        return FLAG_TEXTS.get(flag, flag)
+    return (
+        f"{FLAG_TEXTS[RESEARCH_MODEL]} On scans with disease that it was not trained on, its mean "
+        f"Dice against experts was {measured[1]}."
+    )

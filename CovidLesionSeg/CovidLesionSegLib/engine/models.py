@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CovidLesionSegLib.errors import InputError
-from CovidLesionSegLib.weights.catalogue import CatalogueEntry
+from CovidLesionSegLib.weights.catalogue import RESEARCH, CatalogueEntry
 from CovidLesionSegLib.weights.loading import load_model, load_weights_file
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
+from .flags import research_flag
 from .slice_model import Consensus, InfectionModel, SliceModel
 from .windowing import SliceRecipe
 
@@ -84,8 +85,8 @@ def consensus_members(store: WeightsStore | None = None) -> tuple[str, ...]:
     """Return the ids of the models that `CONSENSUS` joins, sorted.
 
     That is every installed model for infection that sees slices with their neighbours, so
-    one trained for volumes; not what the user imported, because a consensus must mean the
-    same on every computer.
+    one trained for volumes; not a research model, and not what the user imported, because a
+    consensus must mean the same on every computer.
 
     Raises:
         InputError: ``consensus-too-small`` when there are fewer than two.
@@ -95,6 +96,7 @@ def consensus_members(store: WeightsStore | None = None) -> tuple[str, ...]:
         for model in (store or default_store()).models()
         if model.origin != "user"
         and model.entry.task == "infection"
+        and model.entry.role != RESEARCH
         and model.entry.recipe
         and SliceRecipe.from_dict(dict(model.entry.recipe)).context_mm > 0
     )
@@ -106,6 +108,14 @@ def consensus_members(store: WeightsStore | None = None) -> tuple[str, ...]:
             "Choose a single model (covid-lesion-seg models list).",
         )
     return tuple(found)
+
+
+def model_flags(entry: CatalogueEntry) -> tuple[str, ...]:
+    """Return what a reader of a model's results must know, as flags."""
+    if entry.role != RESEARCH:
+        return ()
+    dice = entry.card.pipeline_score("dice_diseased")
+    return (research_flag(None if dice is None else dice["mean"]),)
 
 
 def open_lung_model(device: str, store: WeightsStore | None = None) -> SliceModel:
@@ -138,6 +148,7 @@ def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> 
         threshold=entry.threshold,
         sha256=entry.sha256,
         shows_boundary=get_family(entry.family).shows_boundary,
+        flags=model_flags(entry),
     )
 
 

@@ -179,7 +179,7 @@ def _run(
         prediction, anatomy = predict_with_lungs(ct, anatomy, model, reporter)
         findings = find_infection(ct, prediction.infection, anatomy.lungs, threshold)
         infection = findings.mask
-        anatomy = replace(anatomy, flags=(*anatomy.flags, *findings.flags))
+        anatomy = replace(anatomy, flags=(*anatomy.flags, *findings.flags, *model.flags))
     with reporter.stage("lesions"):
         lesions, _ = find_lesions(infection, prediction, ct, anatomy, MINIMUM_LESION_ML)
     with reporter.stage("numbers"):

@@ -25,6 +25,7 @@ class SliceModel:
         threshold: Calibrated probability threshold.
         sha256: Digest of the weight file.
         shows_boundary: Whether its boundary output is a map to show.
+        flags: What a reader of its results must know, see `flags`.
     """
 
     id: str
@@ -35,6 +36,7 @@ class SliceModel:
     threshold: float
     sha256: str
     shows_boundary: bool = True
+    flags: tuple[str, ...] = ()
 
     @property
     def members(self) -> tuple[SliceModel, ...]:
@@ -85,6 +87,11 @@ class Consensus:
     def weights_sha256(self) -> Mapping[str, str]:
         """Digest of every weight file by model id."""
         return {model.id: model.sha256 for model in self.members}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader must know of any member."""
+        return tuple(dict.fromkeys(flag for model in self.members for flag in model.flags))
 
 
 InfectionModel: TypeAlias = SliceModel | Consensus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from CovidLesionSegLib.engine.flags import FLAG_TEXTS
+from CovidLesionSegLib.engine.flags import is_own_sentence
 from CovidLesionSegLib.engine.result import Lesion, SegmentationResult
 from CovidLesionSegLib.engine.review_values import LogEntry
 
@@ -76,6 +76,6 @@ class ExportJob:
 
 def without_name(text: str, name: str) -> str:
     """Return a sentence without a name; our own sentences and our own name stay as they are."""
-    if name in ("", PLAIN_NAME) or text in FLAG_TEXTS.values():
+    if name in ("", PLAIN_NAME) or is_own_sentence(text):
         return text
     return text.replace(name, REMOVED_NAME)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from CovidLesionSegLib.engine.flags import FLAG_TEXTS, warnings_for
+from CovidLesionSegLib.engine.flags import is_own_sentence, warnings_for
 from CovidLesionSegLib.engine.result import LobeSource, Measure, Quantification, RegionRow
 
 from .job import ExportJob, without_name
@@ -150,8 +150,7 @@ def _remarks(job: ExportJob) -> tuple[str, ...]:
     result = job.result
     flags = [flag for row in result.quantification.rows for flag in row.flags if flag != "edited"]
     texts = dict.fromkeys((*result.warnings, *warnings_for(flags)))
-    known = set(FLAG_TEXTS.values())
-    return tuple(text if text in known else public_text(job, text) for text in texts)
+    return tuple(text if is_own_sentence(text) else public_text(job, text) for text in texts)
 
 
 def _score_table(table: Quantification) -> Table:

@@ -47,7 +47,7 @@ def provenance_section(job: ExportJob) -> Section:
         ("Model", run.model_id if entry is None else f"{run.model_id}, version {entry.version}")
     ]
     if entry is not None:
-        pairs += [("Licence of the model", entry.card.licence)]
+        pairs += [("Role of the model", entry.role), ("Licence of the model", entry.card.licence)]
     pairs += [(f"SHA-256 of {name}", digest) for name, digest in run.weights_sha256.items()]
     seconds = sum(run.timings_s.values())
     pairs += [
@@ -95,10 +95,8 @@ def _model(model_id: str, sha256: str) -> CatalogueEntry | None:
 
 
 def _measured(entry: CatalogueEntry) -> list[str]:
-    scores = entry.card.scores.get("pipeline")
-    # Over the scans with disease, as in the README: a scan without any has no meaningful Dice.
-    dice = scores.get("dice_diseased") if isinstance(scores, dict) else None
-    if not isinstance(dice, dict) or not {"mean", "low", "high"} <= set(dice):
+    dice = entry.card.pipeline_score("dice_diseased")
+    if dice is None:
         return []
     interval = f"{dice['low']:.2f} – {dice['high']:.2f}"
     text = (

@@ -22,6 +22,11 @@ TASKS = ("infection", "lungs", "lesion-classes", "severity", "pretraining")
 """What a model is for; ``severity`` takes lobes instead of slices, and ``pretraining`` marks a
 start for training that can't segment."""
 DTYPES = ("float16", "float32")
+CLINICAL = "clinical"
+RESEARCH = "research"
+ROLES = (CLINICAL, RESEARCH)
+"""``research`` marks a model that is offered last, takes no part in a consensus, and warns
+whoever uses it; `CLINICAL` is what an entry without a role is."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors")
@@ -52,6 +57,22 @@ class ModelCard:
     scores: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
 
+    def pipeline_score(self, name: str) -> Mapping[str, float] | None:
+        """Return mean and interval of a score of the whole pipeline; None if not measured.
+
+        Args:
+            name: For example ``"dice_diseased"``, the Dice over the scans with disease: one
+                without any has no meaningful Dice.
+
+        Returns:
+            Numbers under ``"mean"``, ``"low"`` and ``"high"``.
+        """
+        table = self.scores.get("pipeline")
+        score = table.get(name) if isinstance(table, Mapping) else None
+        if not isinstance(score, Mapping) or not {"mean", "low", "high"} <= set(score):
+            return None
+        return score
+
 
 @dataclass(frozen=True)
 class CatalogueEntry:
@@ -72,6 +93,7 @@ class CatalogueEntry:
         threshold: Probability from which a voxel counts as positive.
         temperature: Logits are divided by this before the sigmoid (calibration).
         card: What a person must know.
+        role: One of `ROLES`.
     """
 
     id: str
@@ -89,6 +111,7 @@ class CatalogueEntry:
     threshold: float
     temperature: float
     card: ModelCard
+    role: str = CLINICAL
 
     @property
     def config(self) -> ModelConfig:
@@ -118,7 +141,9 @@ class CatalogueEntry:
             if name in values:
                 _check_value(name, values[name], rule, label)
         card = ModelCard(**{name: values[name] for name in _CARD_FIELDS if name in values})
-        entry = {name: values[name] for name in (*_ENTRY_FIELDS, *_NETWORK_FIELDS)}
+        entry = {
+            name: values[name] for name in (*_ENTRY_FIELDS, *_NETWORK_FIELDS) if name in values
+        }
         numbers = {name: float(values[name]) for name in ("threshold", "temperature")}
         options = ModelConfig(values["family"], options=values["options"]).options
         return cls(**{**entry, **numbers, "options": options}, card=card)
@@ -154,6 +179,7 @@ _RULES: Mapping[str, _Rule] = {
     "id": _Rule((str,), "lower case letters, digits and . _ - (64 at most)", pattern=_ID),
     "version": _TEXT,
     "task": _Rule((str,), f"one of: {', '.join(TASKS)}", choices=TASKS),
+    "role": _Rule((str,), f"one of: {', '.join(ROLES)}", choices=ROLES),
     "family": _TEXT,
     "scale": _Rule((str,), f"one of: {', '.join(SCALES)}", choices=SCALES),
     "encoder": _Rule((str, type(None)), "text or null"),
@@ -176,11 +202,11 @@ _RULES: Mapping[str, _Rule] = {
 }
 _NETWORK_FIELDS = ("family", "scale", "encoder", "options")
 _ENTRY_FIELDS = (
-    *("id", "version", "task", "recipe", "file", "sha256", "bytes", "dtype"),
+    *("id", "version", "task", "role", "recipe", "file", "sha256", "bytes", "dtype"),
     *("threshold", "temperature"),
 )
 _CARD_FIELDS = tuple(ModelCard.__dataclass_fields__)
-_OPTIONAL = {"scores", "source"}
+_OPTIONAL = {"role", "scores", "source"}
 
 
 def read_catalogue(path: Path) -> tuple[CatalogueEntry, ...]:
