@@ -31,6 +31,8 @@ class DataConfig:
         foreground_share: Share of drawn slices that show the target at all.
         crop_size: Height and width of the training crops in pixels; a multiple of 32.
         batch_size: Crops per step and process.
+        ignore_infection_beyond_lungs: Whether pixels that the expert calls infected but not lung
+            count as unlabelled in the task ``"lungs"``; otherwise they are background.
     """
 
     sources: tuple[str, ...] = ("coronacases", "medseg_p9")
@@ -39,6 +41,7 @@ class DataConfig:
     foreground_share: float = 0.6
     crop_size: int = 224
     batch_size: int = 8
+    ignore_infection_beyond_lungs: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class AugmentationConfig:
         clip: Probability of clipping to another display window.
         rewindow: Probability of stretching another display window to the full range, as in
             pictures whose window nobody has noted.
+        consolidation: Probability of filling parts of the lungs with tissue, for the task
+            ``"lungs"`` (`training.consolidation`).
     """
 
     scale: tuple[float, float] = (0.75, 1.35)
@@ -85,6 +90,7 @@ class AugmentationConfig:
     requantise: float = 0.3
     clip: float = 0.3
     rewindow: float = 0.0
+    consolidation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ class OptimisationConfig:
 
 
 PSEUDO_RULES = ("threshold", "ranked")
+SEVERITY_INPUTS = ("lobe", "tissue")
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,9 @@ class SeverityConfig:
 
     Attributes:
         size_zyx: Every lobe is resized to this grid; multiples of 8, at least 16.
+        inputs: ``"lobe"``, the windowed CT as published, learnt from by the published losses; or
+            ``"tissue"`` (ours), the channels of `training.data.tissue`, learnt from by
+            `share_interval_loss` and `indecision` alone, without candidates.
         window_hu: Lower and upper end of the linear window.
         margin_mm: Border around the lobe's bounding box.
         candidates_only: Whether the regressed mean counts candidate voxels only, and the others
@@ -162,9 +172,13 @@ class SeverityConfig:
             version 1; 0 leaves it out, as version 2 does.
         offset_hu: Standard deviation of a shift of all HU.
         noise_hu: Largest standard deviation of added noise.
+        expiration: For the input ``"tissue"``, standard deviation of the logarithm of a factor
+            on all densities, which leaves the relative channels as they are.
+        indecision_weight: Weight of `indecision`.
     """
 
     size_zyx: tuple[int, int, int] = (80, 80, 80)
+    inputs: str = "lobe"
     window_hu: tuple[float, float] = (-1000.0, -300.0)
     margin_mm: float = 5.0
     candidates_only: bool = False
@@ -175,8 +189,12 @@ class SeverityConfig:
     crf_weight: float = 0.0
     offset_hu: float = 15.0
     noise_hu: float = 25.0
+    expiration: float = 0.05
+    indecision_weight: float = 0.05
 
     def __post_init__(self) -> None:
+        if self.inputs not in SEVERITY_INPUTS:
+            raise _invalid(f"the input {self.inputs!r} is none of {', '.join(SEVERITY_INPUTS)}")
         if self.pseudo_rule not in PSEUDO_RULES:
             raise _invalid(
                 f"the pseudo rule {self.pseudo_rule!r} is none of {', '.join(PSEUDO_RULES)}"
@@ -192,7 +210,9 @@ class RelationConfig:
 
     Attributes:
         general_sources: Folders of the data directory whose lesions teach the general
-            encoder; ``data.sources`` are the target.
+            encoder, except for the cases that the split names; the cases that the split
+            trains on are the target.
+        general_batch_size: Crops of them per step and process; 0 for as many as of the target.
         general_steps: Steps at the start of the run that train the general stream alone.
         relation: ``"sample"`` or ``"voxel"`` relations, or ``"none"``.
         weight: Weight of the relation loss at the end of its ramp.
@@ -200,6 +220,7 @@ class RelationConfig:
     """
 
     general_sources: tuple[str, ...] = ()
+    general_batch_size: int = 0
     general_steps: int = 0
     relation: str = "sample"
     weight: float = 0.5

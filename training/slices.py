@@ -11,6 +11,7 @@ from CovidLesionSegLib.nets.outputs import ModelOutput
 
 from .augmentation import BatchAugmenter
 from .config import TrainingConfig
+from .consolidation import with_consolidation
 from .data.sampling import SliceSampler
 from .data.store import StoredCase
 from .tasks import Task
@@ -32,6 +33,8 @@ class SliceSource:
         target = "lungs" if config.task == "lungs" else "infection"
         seed = config.optimisation.seed + stream
         self._sampler = SliceSampler(cases, target, config.data, config.augmentation, seed, rank)
+        self._recipe = config.recipe
+        self._consolidation = config.augmentation.consolidation if target == "lungs" else 0.0
         self._augment = BatchAugmenter(
             config.augmentation,
             config.recipe,
@@ -42,7 +45,8 @@ class SliceSource:
     def batch(self, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return images ``(B, 3, H, W)`` and labels ``(B, classes, H, W)`` of a step."""
         rng = self._sampler.generator(step)
-        images, labels = self._augment(self._sampler.draw(step), rng, device)
+        raw = with_consolidation(self._sampler.draw(step), self._consolidation, self._recipe, rng)
+        images, labels = self._augment(raw, rng, device)
         return images.to(memory_format=torch.channels_last), labels
 
 

@@ -50,6 +50,23 @@ def fit_fissure(
         features: ``(S, F)`` shape features, their mean subtracted.
         start: A model to start from; its plane is kept.
     """
+    model, expected = fit_people(points, start)
+    return replace(model, weights=_regress(expected, features))
+
+
+def fit_people(
+    points: Sequence[Array], start: FissureModel | None = None
+) -> tuple[FissureModel, Array]:
+    """Return how one fissure varies over people, and what is expected of each of them.
+
+    Args:
+        points: ``(n_s, 3)`` per person, reference LPS in mm; may be empty.
+        start: A model to start from; its plane is kept.
+
+    Returns:
+        The model, its weights still those it started from, and the coefficients ``(S, K)``
+        expected of each person given the own points.
+    """
     model = start or _plane(np.concatenate(points))
     basis, heights = zip(*(model.basis(own) for own in points), strict=True)
     squares = [b.T @ b for b in basis]
@@ -70,12 +87,8 @@ def fit_fissure(
         deviation = expected - mean
         covariance = (deviation.T @ deviation + spread) / len(points) + 1e-3 * np.eye(mean.size)
         variance = rest / total
-    return replace(
-        model,
-        weights=_regress(expected, features),
-        covariance=covariance,
-        noise_mm=float(np.sqrt(variance)),
-    )
+    fitted = replace(model, covariance=covariance, noise_mm=float(np.sqrt(variance)))
+    return fitted, expected
 
 
 def _plane(points: Array) -> FissureModel:
@@ -106,14 +119,20 @@ def _regress(coefficients: Array, features: Array) -> Array:
     return np.asarray(solution, dtype=np.float64)
 
 
-def surface_distance_mm(model: FissureModel, subject: Subject, own: Array, mean: Array) -> Array:
-    """Return the distances of a person's points to the expected surface, in the person's mm.
+def surface_offset_mm(
+    model: FissureModel, subject: Subject, own: Array, coefficients: Array
+) -> Array:
+    """Return how far above a surface a person's points lie, in the person's mm.
 
     The height above the surface is divided by the slope of the height field, measured in
     the person's own space, which is the distance to first order.
+
+    Args:
+        model: The fissure.
+        subject: The person.
+        own: ``(n, 3)`` points of the person, reference LPS in mm.
+        coefficients: ``(K,)`` of the surface.
     """
-    features = subject.features - mean
-    coefficients = model.mean(features)
     step = 0.5
 
     def height(points: Array) -> Array:
@@ -125,7 +144,7 @@ def surface_distance_mm(model: FissureModel, subject: Subject, own: Array, mean:
     gradient = np.stack(
         [(height(own + step * to_reference[:, a]) - value) / step for a in range(3)], axis=1
     )
-    return np.asarray(np.abs(value) / np.linalg.norm(gradient, axis=1))
+    return np.asarray(value / np.linalg.norm(gradient, axis=1))
 
 
 def leave_one_out(
@@ -138,8 +157,9 @@ def leave_one_out(
         others = [s for s in with_points if s is not left_out]
         features = np.array([s.features - mean for s in others])
         model = fit_fissure([s.points_mm[name] for s in others], features, full)
-        distances = surface_distance_mm(model, left_out, left_out.points_mm[name], mean)
-        result.append(float(distances.mean()))
+        surface = model.mean(left_out.features - mean)
+        offsets = surface_offset_mm(model, left_out, left_out.points_mm[name], surface)
+        result.append(float(np.abs(offsets).mean()))
     return result
 
 

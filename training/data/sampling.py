@@ -21,6 +21,7 @@ from .volumes import NOT_LABELLED
 
 _NEAR_SHARE = 0.8
 _NEAR_AREA = 0.01
+_HALF_COVERED = 128
 
 
 class Role(IntEnum):
@@ -117,6 +118,9 @@ class SliceSampler:
         if self._task == "infection":
             return _slab(case.infection, centre, half_slab)[None] / np.float32(255.0)
         classes = case.lungs[centre]
+        if self._data.ignore_infection_beyond_lungs:
+            beyond = (classes == BACKGROUND) & (case.infection[centre] >= _HALF_COVERED)
+            classes = np.where(beyond, NOT_LABELLED, classes)
         return np.stack([classes == c for c in (RIGHT, LEFT, NOT_LABELLED)]).astype(np.float32)
 
 
@@ -124,7 +128,7 @@ def _slice_pools(case: StoredCase, task: str) -> list[NDArray[np.intp]]:
     """Return the slices of each role; slices without any label are left out."""
     gas = (case.lungs != BACKGROUND).mean(axis=(1, 2)) > _NEAR_AREA
     if task == "infection":
-        target = (case.infection >= 128).any(axis=(1, 2))
+        target = (case.infection >= _HALF_COVERED).any(axis=(1, 2))
         usable = np.ones_like(target)
     else:
         target = ((case.lungs == RIGHT) | (case.lungs == LEFT)).any(axis=(1, 2))
