@@ -17,7 +17,8 @@ import torch
 
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.family import SegmentationModel
-from CovidLesionSegLib.nets.registry import create_from_config, resolve_config
+from CovidLesionSegLib.nets.registry import create_from_config
+from CovidLesionSegLib.nets.relation import RelationNet, without_general_decoder
 from CovidLesionSegLib.weights.catalogue import (
     CatalogueEntry,
     format_catalogue,
@@ -95,13 +96,14 @@ def export(
     """
     config = load_config(run.config)
     model, step = load_average(run, config)
+    if isinstance(model, RelationNet):
+        model = without_general_decoder(model)
     calibration = calibration or _calibrated(model, config, cases)
-    network = resolve_config(config.model).to_dict()
     description: dict[str, Any] = {
         "id": config.name,
         "version": version,
         "task": _CATALOGUE_TASKS.get(config.task, config.task),
-        **network,
+        **model.config.to_dict(),
         # Lobes have a preprocessing of their own, see `training.data.lobes`.
         "recipe": {} if config.task == "severity" else config.recipe.to_dict(),
         "dtype": "float16",

@@ -60,9 +60,10 @@ def open_curriculum(
     if config.relation is None:
         task = create_task(config)
         return Curriculum(SliceLesson(config, task, training, validation, rank), _digests(cases))
-    sources = config.relation.general_sources
-    general = open_store(data_dir, sources, config.recipe, cache_dir) if sources else []
-    _require_apart(general, split)
+    others = _others(data_dir, config.relation.general_sources, keys)
+    general = open_store(
+        data_dir, config.relation.general_sources, config.recipe, cache_dir, others
+    )
     lesson = RelationLesson(config, training, general, validation, rank)
     return Curriculum(lesson, _digests([*cases, *general]))
 
@@ -81,12 +82,15 @@ def _digests(cases: list[StoredCase] | list[LobeCase]) -> dict[str, str]:
     return {case.key: case.digest for case in cases}
 
 
-def _require_apart(general: list[StoredCase], split: Split) -> None:
-    """No validation case of the target may teach the general encoder."""
-    shared = sorted({case.key for case in general} & set(split.validation))
-    if shared:
+def _others(data_dir: Path, sources: tuple[str, ...], named: tuple[str, ...]) -> list[str]:
+    """Return the cases of the general sources that a split names on neither of its sides."""
+    found = [files.key for files in wanted_volumes(data_dir, sources)]
+    others = [key for key in found if key not in named]
+    if found and not others:
         raise InputError(
-            "training-case-shared",
-            f"The general sources hold validation cases: {', '.join(shared)}.",
+            "training-general-empty",
+            f"The split names every case of {', '.join(sources)}; none is left for the general "
+            "encoder.",
             "Choose other sources, or another split.",
         )
+    return others

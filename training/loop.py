@@ -73,8 +73,9 @@ def initial_network(
         config: The run.
         pretrained: Whether encoders start from their public ImageNet weights; a file of them
             for an encoder whose weights no Python package brings.
-        weights: A model to continue from, of the same network; takes the place of the former.
-            A weights file, or the checkpoint of another run, whose average is taken.
+        weights: A model to continue from; takes the place of the former. A weights file, or
+            the checkpoint of another run of the same network, whose average is taken. Of a
+            weights file of another family only the encoder is taken, for every encoder here.
 
     Raises:
         CovidLesionSegError: The file can't be read or does not fit.
@@ -85,12 +86,27 @@ def initial_network(
         load_exactly(model, content["average"], config.model.family)
     elif weights is not None:
         found, entry = load_weights_file(weights)
-        load_exactly(model, found.state_dict(), entry.id)
+        if entry.family == config.model.family:
+            load_exactly(model, found.state_dict(), entry.id)
+        else:
+            _take_encoder(model, found, entry.id)
     elif pretrained:
         source = pretrained if isinstance(pretrained, Path) else lite0_weights_path()
         for encoder in image_encoders(model):
             load_imagenet_weights(encoder, source)
     return model
+
+
+def _take_encoder(model: nn.Module, other: nn.Module, name: str) -> None:
+    """Start every encoder of a network from the one of another family's network."""
+    found = image_encoders(other)
+    trained = found[0].state_dict() if found else {}
+    for encoder in image_encoders(model):
+        wanted = encoder.state_dict()
+        # A shallower encoder has no use for the deeper blocks.
+        state = {key: value for key, value in trained.items() if key in wanted}
+        load_exactly(encoder, state, f"the encoder of {name}")
+    _LOG.info("Encoders start from that of %s, all else from random weights", name)
 
 
 def initial_state(

@@ -7,6 +7,7 @@ encoder those of the target, and a loss keeps the relations between features ali
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class RelationLesson:
         self._validation = validation
         self._task = InfectionTask(config.recipe, config.model.family)
         self._target = SliceSource(config, target, rank)
-        self._general = SliceSource(config, general, rank, stream=1) if general else None
+        self._general = _general_source(config, self._relation, general, rank)
 
     def loss(self, model: nn.Module, step: int, device: torch.device) -> Tensor:
         """Return the segmentation losses of both streams and the ramped relation loss."""
@@ -74,15 +75,23 @@ class RelationLesson:
         loss = dice_entropy_loss(output.infection, labels)
         if not features.general or self._relation.relation == "none":
             return loss
-        consistency = _CONSISTENCY[self._relation.relation](
-            features.target[-1], features.general[-1]
-        )
+        consistency = _CONSISTENCY[self._relation.relation](*features.related)
         ramp = relation_ramp(joint_step, self._relation.ramp_steps)
         return loss + self._relation.weight * ramp * consistency
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return the Dice at 0.5 of every validation case, see `InfectionTask`."""
         return self._task.validate(model, self._validation, device) if self._validation else {}
+
+
+def _general_source(
+    config: TrainingConfig, relation: RelationConfig, cases: Sequence[StoredCase], rank: int
+) -> SliceSource | None:
+    if not cases:
+        return None
+    batch_size = relation.general_batch_size or config.data.batch_size
+    data = replace(config.data, batch_size=batch_size)
+    return SliceSource(replace(config, data=data), cases, rank, stream=1)
 
 
 def _streams_of(model: nn.Module) -> Any:

@@ -69,11 +69,30 @@ def _unusable(reason: str) -> InputError:
     )
 
 
-def summarise(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
+def summarise(
+    found: dict[str, dict[str, dict[str, float]]], healthy: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the mean Dice of every variant and its gain over the single encoder.
 
     Intervals are over patients; a patient that several splits test counts with all of them.
+
+    Args:
+        found: Dice by variant, split and case.
+        healthy: Cases with hardly any lesion, whose Dice is noise; left out.
+
+    Raises:
+        InputError: ``ablation-unusable`` for a case to leave out that nobody was tested on.
     """
+    tested = {key for cases in found[VARIANTS[0]].values() for key in cases}
+    if not set(healthy) < tested:
+        raise _unusable(f"of {', '.join(healthy)} not all were tested, or nothing else was")
+    found = {
+        name: {
+            split: {key: value for key, value in cases.items() if key not in healthy}
+            for split, cases in splits.items()
+        }
+        for name, splits in found.items()
+    }
     baseline = _flat(found[VARIANTS[0]])
     summary: dict[str, Any] = {}
     for name in VARIANTS:
@@ -86,6 +105,9 @@ def summarise(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
             "by_split": {
                 split: round(float(np.mean(list(cases.values()))), 4)
                 for split, cases in sorted(found[name].items())
+            },
+            "by_case": {
+                key: round(value, 4) for (_, key), value in scores.items() if len(found[name]) == 1
             },
         }
     return summary
@@ -104,28 +126,32 @@ def verdict(summary: dict[str, Any]) -> str:
     """Say in a sentence whether the relation model is better than its single encoder."""
     gain = summary[VARIANTS[2]]["gain"]
     if gain["low"] > 0.0:
-        return "The relation model is better than the single encoder on these folds."
+        return "The relation model is better than the single encoder on these scans."
     if gain["high"] < 0.0:
-        return "The relation model is worse than the single encoder on these folds."
-    return "The relation model is not shown to be better than the single encoder on these folds."
+        return "The relation model is worse than the single encoder on these scans."
+    return "The relation model is not shown to be better than the single encoder on these scans."
 
 
 def report_text(report: dict[str, Any]) -> str:
     """Return the Markdown of a report."""
     summary = report["summary"]
-    splits = list(summary[VARIANTS[0]]["by_split"])
+    # A single split has room for its cases.
+    shown = "by_case" if summary[VARIANTS[0]]["by_case"] else "by_split"
+    parts = list(summary[VARIANTS[0]][shown])
     rows = [
         [
             name,
-            *(f"{figures['by_split'][split]:.3f}" for split in splits),
+            *(f"{figures[shown][part]:.3f}" for part in parts),
             *(_interval_text(figures[what]) for what in ("dice", "gain")),
         ]
         for name, figures in summary.items()
     ]
-    header = ["variant", *splits, "Dice (95% over patients)", "gain over single encoder"]
+    left_out = f", without the nearly healthy {', '.join(report['healthy'])}"
+    header = ["variant", *parts, "Dice (95% over patients)", "gain over single encoder"]
     return (
         "# Collaborative training with lesions of another source\n\n"
-        f"Mean Dice at 0.5 of held-out volumes, bare network, {report['steps']} steps per run. "
+        f"Mean Dice at 0.5 of held-out volumes{left_out if report['healthy'] else ''}, bare "
+        f"network, {report['steps']} steps per run. "
         f"{verdict(summary)} Made by `{report['command']}`.\n\n" + markdown_table(header, rows)
     )
 
@@ -140,6 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders of all variants and splits")
     parser.add_argument("--json", type=Path, required=True, help="report; a table lies beside it")
+    parser.add_argument(
+        "--healthy", nargs="+", default=[], metavar="CASE", help="with hardly any lesion; left out"
+    )
     options = parser.parse_args(arguments)
     found = read_runs(options.runs)
     digests = {run.name: sha256_of(RunFolder(run).checkpoint) for run in options.runs}
@@ -148,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "steps": load_config(RunFolder(options.runs[0]).config).optimisation.steps,
         "checkpoints_sha256": digests,
         "cases": found,
-        "summary": summarise(found),
+        "healthy": options.healthy,
+        "summary": summarise(found, options.healthy),
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -115,7 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
     parser.add_argument("--split", help="another split of the config's split file")
-    parser.add_argument("--weights", type=Path, help="model to continue from (.safetensors)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="model to continue from (.safetensors); of another family, its encoder",
+    )
     parser.add_argument("--devices", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
     options = parser.parse_args(arguments)

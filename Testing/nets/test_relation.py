@@ -18,6 +18,7 @@ from CovidLesionSegLib.nets.losses.relation import (
     voxel_relation_loss,
 )
 from CovidLesionSegLib.nets.registry import create_model, output_names
+from CovidLesionSegLib.nets.relation import without_general_decoder
 
 SMALL = (8, 8, 8, 8, 8)
 
@@ -59,6 +60,33 @@ def test_lite_outputs(collaborative: bool) -> None:
         assert logits.shape == (1, 1, 64, 96)
 
 
+def test_a_shallow_general_encoder_makes_a_smaller_network() -> None:
+    model = create_model("relation", "lite", general_levels=4).eval()
+    assert count_parameters(model) < 4_100_000
+    with torch.no_grad():
+        output, features = model.forward_with_features(torch.zeros(1, 3, 64, 96))
+    assert output.infection.shape == output.sides["general"].shape == (1, 1, 64, 96)
+    assert [feature.shape[1] for feature in features.target] == [16, 24, 40, 112, 320]
+    assert [feature.shape[1] for feature in features.general] == [16, 24, 40, 112]
+    assert [feature.shape for feature in features.related] == [(1, 112, 4, 6)] * 2
+
+
+@pytest.mark.parametrize("levels", [5, 4])
+def test_what_inference_does_not_need_can_be_left_out(levels: int) -> None:
+    model = create_model("relation", "lite", general_levels=levels).eval()
+    slim = without_general_decoder(model)
+    assert output_names(slim.config) == ("infection",)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(slim(images).infection, model(images).infection)
+        assert slim(images).sides == {}
+    left_out = set(model.state_dict()) - set(slim.state_dict())
+    assert left_out
+    assert all(name.startswith("general_decoder.") for name in left_out)
+    with pytest.raises(InputError, match="general"):
+        slim.forward_general(images)
+
+
 @pytest.mark.parametrize("anisotropic", [True, False])
 def test_volume_outputs(anisotropic: bool) -> None:
     model = create_model("relation", "paper", widths=SMALL, anisotropic=anisotropic)
@@ -83,10 +111,20 @@ def test_baseline_has_no_general_stream() -> None:
         model.forward_general(torch.zeros(1, 3, 64, 64))
 
 
-@pytest.mark.parametrize("options", [{"widths": (1, 2, 3, 4, 5)}, {"anisotropic": True}])
-def test_options_of_the_paper_scale_do_not_fit_lite(options: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("scale", "options"),
+    [
+        ("lite", {"widths": (1, 2, 3, 4, 5)}),
+        ("lite", {"anisotropic": True}),
+        ("lite", {"general_levels": 1}),
+        ("lite", {"general_levels": 6}),
+        ("lite", {"general_width": -1}),
+        ("paper", {"general_levels": 4}),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(scale: str, options: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        create_model("relation", "lite", **options)
+        create_model("relation", scale, **options)
 
 
 @pytest.mark.parametrize("consistency", [sample_relation_loss, voxel_relation_loss])

@@ -145,6 +145,7 @@ def test_a_run_continues_from_a_model(
     started = initial_network(config, pretrained=True, weights=path).state_dict()
     expected = load_weights_file(path)[0].state_dict()
     assert all(torch.equal(started[name], expected[name]) for name in expected)
+    # The encoder of this family does not reach deep enough.
     other = tiny_config("infection", "inf-net", recipe)
     with pytest.raises(CovidLesionSegError) as caught:
         initial_network(other, pretrained=False, weights=path)

@@ -16,6 +16,7 @@ from .model import (
     StreamFeatures,
     input_contract,
     output_names,
+    without_general_decoder,
 )
 
 FAMILY = Family(
@@ -32,4 +33,4 @@ FAMILY = Family(
     output_names=output_names,
 )
 
-__all__ = ["FAMILY", "RelationNet", "StreamFeatures"]
+__all__ = ["FAMILY", "RelationNet", "StreamFeatures", "without_general_decoder"]

@@ -87,16 +87,15 @@ class SliceDecoder(nn.Module):
     """Decoder of the lite scale over the concatenated features of one or two encoders.
 
     Args:
-        channels: Channels of one encoder's features from fine to coarse.
+        channels: Channels of the concatenated features from fine to coarse.
         widths: Channels of the decoder stages from fine to coarse, one less.
-        streams: Number of encoders.
     """
 
-    def __init__(self, channels: Sequence[int], widths: Sequence[int], streams: int) -> None:
+    def __init__(self, channels: Sequence[int], widths: Sequence[int]) -> None:
         super().__init__()
-        inputs = (*widths[1:], streams * channels[-1])
+        inputs = (*widths[1:], channels[-1])
         self.stages = nn.ModuleList(
-            UpStage(inputs[level], streams * channels[level], widths[level])
+            UpStage(inputs[level], channels[level], widths[level])
             for level in reversed(range(len(widths)))
         )
         self.head = nn.Conv2d(widths[0], 1, 1)
