@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from CovidLesionSegLib.weights.store import default_store
 from training.data.store import wanted_volumes
 from training.data.volumes import load_volume
 from training.export_weights import RESOURCES
-from training.half_precision import SOURCES, broken, bundled_slice_models, measure_case, tolerance
+from training.half_precision import (
+    SOURCES,
+    broken,
+    bundled_slice_models,
+    measure_case,
+    still_valid,
+    tolerance,
+)
 from training.model_cards import HALF_PRECISION, card_text, with_half_precision
 
 _ENTRIES = {entry.id: entry for entry in read_catalogue(RESOURCES / "models.json")}
@@ -41,6 +49,16 @@ def test_a_promise_is_a_little_more_than_what_was_measured() -> None:
     assert not broken(measured, promised)
     worse = {"bfloat16": {**_FIGURES, "changed_percent": 0.1}}
     assert broken(worse, promised) == ["bfloat16 changed_percent 0.1 > 0.045"]
+
+
+def test_what_was_measured_of_the_same_weights_is_kept(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    assert still_valid(report, list(_ENTRIES.values())) == {}
+    first, second = (_ENTRIES[name] for name in _MODELS[:2])
+    found = {first.id: {"sha256": first.sha256}, second.id: {"sha256": "0" * 64}}
+    found["gone"] = {"sha256": first.sha256}
+    report.write_text(json.dumps({"models": found}))
+    assert still_valid(report, [first, second]) == {first.id: {"sha256": first.sha256}}
 
 
 def test_the_card_states_the_tolerance_of_exactly_these_weights() -> None:
