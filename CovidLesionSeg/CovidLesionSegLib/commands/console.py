@@ -70,20 +70,27 @@ def progress_bar(quiet: bool) -> Iterator[Listener]:
             )
 
 
-def format_measure(measure: Measure, digits: int = 1, with_interval: bool = False) -> str:
+def _number(measure: Measure, digits: int = 1) -> str:
     """Return a number as text; an absent one is ``n/a``, never 0."""
+    return "n/a" if measure.value is None else f"{measure.value:.{digits}f}"
+
+
+def _percent(measure: Measure) -> str:
+    """Return a percentage and its interval as the report writes them."""
+    from CovidLesionSegLib.export.lobe_chart import format_interval, format_percent
+
     if measure.value is None:
         return "n/a"
-    text = f"{measure.value:.{digits}f}"
-    if with_interval and measure.low is not None and measure.high is not None:
-        text += f"  ({measure.low:.{digits}f} to {measure.high:.{digits}f})"
-    return text
+    interval = format_interval(measure)
+    return format_percent(measure.value) + (f"  ({interval})" if interval else "")
 
 
 def lobe_table(result: SegmentationResult) -> Table:
     """Return the per-lobe table for the terminal."""
+    from CovidLesionSegLib.export.lobe_chart import approximate_mark
+
     source = result.anatomy.lobe_source
-    caption = f"Lobes: {source.value}" + (" (approximate)" if source.is_approximate else "")
+    caption = f"Lobes: {source.value}" + (" (~ approximate)" if source.is_approximate else "")
     table = Table(title="Infection by lobe", caption=caption, title_style="bold")
     table.add_column("Region")
     for heading in ("Volume ml", "Infected ml", "Infected %  (interval)", "Score"):
@@ -92,11 +99,11 @@ def lobe_table(result: SegmentationResult) -> Table:
         measures = row.measures
         score = measures.get("involvement_score")
         table.add_row(
-            row.label,
-            format_measure(measures["volume_ml"], 0),
-            format_measure(measures["infected_ml"], 1),
-            format_measure(measures["infected_percent"], 1, with_interval=True),
-            "" if score is None else format_measure(score, 0),
+            row.label + approximate_mark(row),
+            _number(measures["volume_ml"], 0),
+            _number(measures["infected_ml"]),
+            _percent(measures["infected_percent"]),
+            "" if score is None else _number(score, 0),
             style="bold" if row.region == "total" else "",
         )
     return table

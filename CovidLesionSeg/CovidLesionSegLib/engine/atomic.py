@@ -32,6 +32,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A folder that refuses files says so here, in words; writers like ITK's say less.
+        partial.touch()
+        partial.unlink()
         yield partial
         partial.replace(target)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from CovidLesionSegLib.engine.lobes import APPROXIMATE_LOBES
 from CovidLesionSegLib.engine.result import Measure, Quantification, RegionRow
 
 from .segments import segment_definition
@@ -137,9 +138,14 @@ def _draw_bar(axes: Any, row: RegionRow, percent: Measure, position: float, top:
 
 
 def short_name(row: RegionRow) -> str:
-    """Return ``"RUL"``, ``"Right lung"`` or ``"Both lungs"``."""
+    """Return ``"RUL"``, ``"Right lung"`` or ``"Both lungs"``, marked if only approximate."""
     names = {"right-lung": "Right lung", "left-lung": "Left lung", "total": "Both lungs"}
-    return names.get(row.region, row.region)
+    return names.get(row.region, row.region) + approximate_mark(row)
+
+
+def approximate_mark(row: RegionRow) -> str:
+    """Return what stands behind the name of a region whose borders are only approximate."""
+    return " ~" if APPROXIMATE_LOBES in row.flags else ""
 
 
 def nice_maximum(quantification: Quantification) -> float:

@@ -9,7 +9,7 @@ from CovidLesionSegLib.engine.flags import is_own_sentence, warnings_for
 from CovidLesionSegLib.engine.result import LobeSource, Measure, Quantification, RegionRow
 
 from .job import ExportJob, without_name
-from .lobe_chart import format_interval, format_percent, format_volume
+from .lobe_chart import approximate_mark, format_interval, format_percent, format_volume
 from .report_model import Block, Bullets, Paragraph, Section, Table, TableColumn
 from .tables import measure_title
 
@@ -80,8 +80,7 @@ def lobe_section(job: ExportJob) -> Section:
         if key == _INTERVAL or any(key in row.measures for row in table.rows)
     ]
     rows = tuple(
-        (row.label[:1].upper() + row.label[1:], *(_cell(row, key) for key, _ in columns))
-        for row in table.rows
+        (_region_name(row), *(_cell(row, key) for key, _ in columns)) for row in table.rows
     )
     keys = [row.region for row in table.rows]
     blocks: list[Block] = [
@@ -95,7 +94,7 @@ def lobe_section(job: ExportJob) -> Section:
     if anatomy.lobe_source is not LobeSource.NONE:
         source = f"Lobes: {anatomy.lobe_source.value}"
         if anatomy.lobe_uncertainty_mm > 0:
-            source += f", borders uncertain by about {anatomy.lobe_uncertainty_mm:.0f} mm"
+            source += f", ~ borders uncertain by about {anatomy.lobe_uncertainty_mm:.0f} mm"
         blocks.append(Paragraph(source + ".", "quiet"))
     blocks += [Paragraph(f"{ABSENT}: {text}", "quiet") for text in _reasons(table)]
     return Section("By lobe", tuple(blocks))
@@ -179,6 +178,10 @@ def _score_interval(score: Measure) -> str:
         return ""
     ends = [format_number(score, end) for end in (score.low, score.high)]
     return ends[0] if ends[0] == ends[1] else " – ".join(ends)
+
+
+def _region_name(row: RegionRow) -> str:
+    return row.label[:1].upper() + row.label[1:] + approximate_mark(row)
 
 
 def _column_title(key: str) -> str:
