@@ -17,6 +17,9 @@ from .uncertainty import NEGLIGIBLE_DOUBT
 DEFINITIONS_VERSION = "2"
 
 CONSOLIDATION_FROM_HU = -300
+"""Voxel by voxel, no other border agrees better with what experts draw
+(`training/reports/lesion-classes.md`)."""
+
 HIGH_OPACITY_FROM_HU = -200
 WELL_AERATED_HU = (-950, -700)
 EMPHYSEMA_TO_HU = -950

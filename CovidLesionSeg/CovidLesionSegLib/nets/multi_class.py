@@ -30,13 +30,15 @@ class MultiClassOptions(FamilyOptions):
 
     Attributes:
         widths: Paper scale: channels of the five encoder levels, from fine to coarse.
-            Lite scale: channels of the decoder at strides 16, 8, 4 and 2.
+            Lite scale: channels of the decoder at strides 16, 8, 4 and 2; three widths leave
+            out stride 16 and the encoder's deepest stage, which holds three quarters of the
+            weights.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
 
     def __post_init__(self) -> None:
-        require_widths("widths", self.widths, 4, 5)
+        require_widths("widths", self.widths, 3, 5)
 
 
 def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -90,9 +92,12 @@ class MultiClassLite(SegmentationModel):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.encoder = create_encoder(str(config.encoder), input_channels=_INPUT_CHANNELS)
         widths = _options(config).widths
-        require_widths("widths", widths, 4, 4)
+        require_widths("widths", widths, 3, 4)
+        deepest = 2 ** (len(widths) + 1)
+        self.encoder = create_encoder(
+            str(config.encoder), input_channels=_INPUT_CHANNELS, deepest_stride=deepest
+        )
         self.decoder = SkipDecoder(self.encoder.channels, widths, len(CLASSES))
 
     def forward(self, images: Tensor) -> ModelOutput:
