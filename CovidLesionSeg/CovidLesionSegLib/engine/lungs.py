@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.errors import InputError
 
 from .lungs_border import refine_border
-from .lungs_classical import AIR_HU, ClassicalLungs, classical_lungs
+from .lungs_classical import ClassicalLungs, classical_lungs
 from .lungs_grid import WorkingGrid
 from .lungs_inflation import EXPIRATION, poorly_inflated
 from .lungs_model import merge_model_labels
@@ -94,8 +94,7 @@ def segment_lungs(
             "No lung was found in this CT.",
             "Check that it is a chest CT in Hounsfield units and that the lungs are in it.",
         )
-    threshold_hu = AIR_HU * classical.air_hu / -1000.0
-    full = refine_border(ct.hu, grid, labels, classical.air, threshold_hu)
+    full = refine_border(ct.hu, grid, labels, classical.air, classical.threshold_hu)
     return LungMask(full, _flags(labels, classical, grid), classical.air_hu)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .airways import find_airways
 from .lungs_grid import WorkingGrid
+from .lungs_scale import AIR_HU, air_level_hu, air_threshold_hu, calibrate, tissue_level_hu
 from .lungs_solid import solid_lung
 from .masks import (
     Mask,
@@ -29,16 +30,9 @@ from .masks import (
 )
 from .result import Lung
 
-AIR_HU = -400
-"""Half way between lung (about -850) and soft tissue (about 40): where the border lies."""
-
 _TISSUE_HU = -300
 _OUTSIDE_AIR_HU = -930
 _GAS_HU = -940
-_RING_MM = (4.0, 14.0)
-_RING_MAX_HU = -700
-_RING_MIN_VOXELS = 500
-_AIR_LEVELS_HU = (-1060.0, -800.0)
 _MIN_LUNG_ML = 15.0
 _MIN_PART_ML = 2.0
 _MIN_SECOND_SHARE = 0.05
@@ -60,6 +54,7 @@ class ClassicalLungs:
         body: Filled body.
         single: Only one lung was found.
         air_hu: HU of the air around the body.
+        threshold_hu: Border between lung and tissue on the CT's own HU scale.
     """
 
     labels: NDArray[np.uint8]
@@ -68,6 +63,7 @@ class ClassicalLungs:
     body: Mask
     single: bool
     air_hu: float
+    threshold_hu: float
 
 
 def find_body(hu: NDArray[np.int16], spacing_mm_zyx: SpacingZyx) -> Mask:
@@ -80,33 +76,19 @@ def find_body(hu: NDArray[np.int16], spacing_mm_zyx: SpacingZyx) -> Mask:
     return fill_in_plane(dilate(core, 5.0, spacing_mm_zyx) & tissue)
 
 
-def air_level_hu(hu: NDArray[np.int16], body: Mask, spacing_mm_zyx: SpacingZyx) -> float:
-    """Return the HU that this CT gives to the air around the body.
-
-    Published volumes are sometimes off by more than 100 HU, and every threshold on lung
-    and airways is then off as well. -1000 where no air is seen around the body.
-    """
-    ring = dilate(body, _RING_MM[1], spacing_mm_zyx) & ~dilate(body, _RING_MM[0], spacing_mm_zyx)
-    around = hu[ring & (hu < _RING_MAX_HU)]
-    if around.size < _RING_MIN_VOXELS:
-        return -1000.0
-    return float(np.clip(np.median(around), *_AIR_LEVELS_HU))
-
-
-def calibrate(hu: NDArray[np.int16], air_hu: float) -> NDArray[np.int16]:
-    """Stretch the scale so that air is -1000 HU; water stays at 0."""
-    stretched: NDArray[np.int16] = np.rint(hu * np.float32(-1000.0 / air_hu)).astype(np.int16)
-    return stretched
-
-
-def air_inside(hu: NDArray[np.int16], body: Mask) -> Mask:
+def air_inside(hu: NDArray[np.int16], body: Mask, threshold_hu: float = float(AIR_HU)) -> Mask:
     """Return the air that is not outside the body.
 
     In-plane air regions that touch the image border are outside, except where the lung
     itself is cut by the field of view: they have the density of lung and continue into
     lung that is not cut (or there is no lung that is not cut).
+
+    Args:
+        hu: int16 ``[z, y, x]``, air at -1000 HU.
+        body: Filled body.
+        threshold_hu: Border between lung and tissue.
     """
-    air = hu < AIR_HU
+    air = hu < threshold_hu
     labels, count = components(air, in_plane=True)
     border = touches_lateral_border(labels, count)
     total = np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
@@ -291,8 +273,9 @@ def classical_lungs(grid: WorkingGrid) -> ClassicalLungs:
     spacing = grid.spacing_mm_zyx
     body = find_body(grid.hu, spacing)
     air_hu = air_level_hu(grid.hu, body, spacing)
+    threshold_hu = air_threshold_hu(air_hu, tissue_level_hu(grid.hu, body))
     hu = calibrate(grid.hu, air_hu)
-    air = air_inside(hu, body)
+    air = air_inside(hu, body, threshold_hu * -1000.0 / air_hu)
     airways = find_airways(hu, air, body, spacing)
     right, left = _two_sides(hu, air & ~airways, body, spacing)
     labels = np.zeros(hu.shape, dtype=np.uint8)
@@ -311,4 +294,5 @@ def classical_lungs(grid: WorkingGrid) -> ClassicalLungs:
         body,
         bool(np.any(labels == Lung.RIGHT) != np.any(labels == Lung.LEFT)),
         air_hu,
+        threshold_hu,
     )

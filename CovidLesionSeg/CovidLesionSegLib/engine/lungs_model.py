@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .lungs_classical import ClassicalLungs, calibrate, costal, fill_lung
+from .lungs_classical import ClassicalLungs, costal, fill_lung
 from .lungs_grid import WorkingGrid
+from .lungs_scale import calibrate
 from .masks import Mask, close, components, dilate, fill_cavities, fill_in_plane
 from .result import Lung
 
