@@ -155,9 +155,9 @@ class SeverityConfig:
 
     Attributes:
         size_zyx: Every lobe is resized to this grid; multiples of 8, at least 16.
-        inputs: ``"lobe"``, the windowed CT as published, learnt from by the published losses; or
-            ``"tissue"`` (ours), the channels of `training.data.tissue`, learnt from by
-            `share_interval_loss` and `indecision` alone, without candidates.
+        inputs: ``"lobe"``, the windowed CT as published, with the published losses; or
+            ``"tissue"`` (ours), the channels of `CovidLesionSegLib.engine.tissue` for a voxelwise
+            network, with `share_interval_loss` and `indecision` alone, without candidates.
         window_hu: Lower and upper end of the linear window.
         margin_mm: Border around the lobe's bounding box.
         candidates_only: Whether the regressed mean counts candidate voxels only, and the others
@@ -172,9 +172,12 @@ class SeverityConfig:
             version 1; 0 leaves it out, as version 2 does.
         offset_hu: Standard deviation of a shift of all HU.
         noise_hu: Largest standard deviation of added noise.
-        expiration: For the input ``"tissue"``, standard deviation of the logarithm of a factor
-            on all densities, which leaves the relative channels as they are.
-        indecision_weight: Weight of `indecision`.
+        blocks_per_lobe: For the input ``"tissue"``, as what follows: blocks of every lobe in a
+            step.
+        expiration: Standard deviation of the logarithm of a factor on all densities, which
+            leaves the relative channels as they are.
+        share_margin: See `share_interval_loss`.
+        indecision_weight: Weight of `indecision`; it grows over ``pseudo_ramp_steps``.
     """
 
     size_zyx: tuple[int, int, int] = (80, 80, 80)
@@ -189,7 +192,9 @@ class SeverityConfig:
     crf_weight: float = 0.0
     offset_hu: float = 15.0
     noise_hu: float = 25.0
+    blocks_per_lobe: int = 400
     expiration: float = 0.05
+    share_margin: float = 0.03
     indecision_weight: float = 0.05
 
     def __post_init__(self) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from CovidLesionSegLib.errors import InputError
 
 from .config import TrainingConfig
 from .data.lobes import LobeCase, engine_lungs, open_lobes
 from .data.store import StoredCase, open_store, wanted_volumes
+from .data.tissue_cases import TissueCase, open_tissue
 from .loop import Lesson
 from .relation import RelationLesson
 from .severity import SeverityLesson
 from .slices import SliceLesson
 from .splits import Split
 from .tasks import create_task
+from .tissue_lesson import TissueLesson
+
+Case = TypeVar("Case", StoredCase, LobeCase, TissueCase)
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,16 @@ def open_curriculum(
         InputError: Inconsistent data, or ``training-case-unknown``.
     """
     keys = (*split.training, *split.validation)
+    if config.severity is not None and config.severity.inputs == "tissue":
+        files = wanted_volumes(data_dir, config.data.sources, keys)
+        tissue = open_tissue(files, cache_dir, engine_lungs)
+        return Curriculum(TissueLesson(config, *_sides(tissue, split), rank), _digests(tissue))
     if config.task == "severity":
         lobes = open_severity(config, data_dir, cache_dir, keys)
-        taught, watched = (
-            [case for case in lobes if case.key in wanted]
-            for wanted in (split.training, split.validation)
-        )
-        return Curriculum(SeverityLesson(config, taught, watched, rank), _digests(lobes))
+        sides = _sides(lobes, split)
+        return Curriculum(SeverityLesson(config, *sides, rank), _digests(lobes))
     cases = open_store(data_dir, config.data.sources, config.recipe, cache_dir, keys)
-    training = [case for case in cases if case.key in split.training]
-    validation = [case for case in cases if case.key in split.validation]
+    training, validation = _sides(cases, split)
     if config.relation is None:
         task = create_task(config)
         return Curriculum(SliceLesson(config, task, training, validation, rank), _digests(cases))
@@ -78,7 +84,13 @@ def open_severity(
     return open_lobes(files, config.severity, cache_dir, engine_lungs)
 
 
-def _digests(cases: list[StoredCase] | list[LobeCase]) -> dict[str, str]:
+def _sides(cases: Sequence[Case], split: Split) -> tuple[list[Case], list[Case]]:
+    """Return the training and the validation cases."""
+    training = [case for case in cases if case.key in split.training]
+    return training, [case for case in cases if case.key in split.validation]
+
+
+def _digests(cases: Sequence[Case]) -> dict[str, str]:
     return {case.key: case.digest for case in cases}
 
 

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
+from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.severity import lobe_involvement_score
+from CovidLesionSegLib.engine.tissue_model import TissueModel, predict_tissue
 from CovidLesionSegLib.engine.windowing import SliceRecipe, slice_stack
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.nets.losses.dram import COVID_INTERVALS
@@ -49,7 +51,7 @@ _COMMAND = "python -m training.severity_volumes"
 _LEAST_INFECTED_ML = 1.0
 _COLUMNS = {"iou": "IoU", "dice": "Dice", "same_scores": "same scores", "infected_ml": "ml"}
 _MEANS = {
-    "dram": "refined map at 0.5, on dense tissue only",
+    "dram": "the map at 0.5, of a network with candidates on dense tissue only",
     "density": "all dense tissue, without any network",
     "final": "slice network trained on the pseudo labels, at 0.5 within the lobes",
 }
@@ -153,9 +155,9 @@ def evaluate(
     files = wanted_volumes(data_dir, config.data.sources, keys)
     cases = {}
     for entry, case in zip(files, open_severity(config, data_dir, cache_dir, keys), strict=True):
-        probability, volume, labels = _mapped(model, entry, case, cache_dir)
+        probability, volume, labels = _mapped(model, config, entry, case, cache_dir)
         dense = dense_tissue(case, labels)
-        masks = {"dram": (probability >= 0.5) & dense, "density": dense}
+        masks = {"dram": (probability >= 0.5) & _allowed(config, dense), "density": dense}
         if final is not None:
             masks["final"] = final_mask(final_model, final_config.recipe, volume, labels)
         cases[entry.key] = case_scores(masks, volume, case, labels)
@@ -171,13 +173,25 @@ def evaluate(
     }
 
 
+def _allowed(config: TrainingConfig, dense: Mask) -> Mask:
+    """Return where a run's map may call a lesion: candidates, unless it never saw any."""
+    return np.ones_like(dense) if _sees_tissue(config) else dense
+
+
+def _sees_tissue(config: TrainingConfig) -> bool:
+    return config.severity is not None and config.severity.inputs == "tissue"
+
+
 def _mapped(
-    model: nn.Module, files: VolumeFiles, case: LobeCase, cache_dir: Path
+    model: nn.Module, config: TrainingConfig, files: VolumeFiles, case: LobeCase, cache_dir: Path
 ) -> tuple[NDArray[np.float32], LabelledVolume, NDArray[np.uint8]]:
     volume = load_volume(files)
     labels = lobe_labels(volume, case.digest, cache_dir)
-    maps = case_probability(model, case, torch.device("cpu"))
-    return paste(maps, case, labels), volume, labels
+    if _sees_tissue(config):
+        network = TissueModel(config.name, model, "cpu", 1.0, 0.5, "")
+        found = predict_tissue(volume.ct, labels, network, Reporter()).infection
+        return found.astype(np.float32), volume, labels
+    return paste(case_probability(model, case, torch.device("cpu")), case, labels), volume, labels
 
 
 def _without_nan(cases: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
@@ -212,8 +226,8 @@ def _pseudo_mask(
     model: nn.Module, config: TrainingConfig, files: VolumeFiles, data_dir: Path, cache_dir: Path
 ) -> tuple[NDArray[np.uint8], LabelledVolume]:
     (case,) = open_severity(config, data_dir, cache_dir, (files.key,))
-    probability, volume, labels = _mapped(model, files, case, cache_dir)
-    dense = dense_tissue(case, labels)
+    probability, volume, labels = _mapped(model, config, files, case, cache_dir)
+    dense = _allowed(config, dense_tissue(case, labels))
     mask = np.zeros(labels.shape, dtype=np.uint8)
     for lobe, score in zip(case.lobes, case.scores, strict=True):
         inside = labels == lobe

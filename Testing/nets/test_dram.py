@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.complexity import count_macs, count_parameters
 from CovidLesionSegLib.nets.config import ModelConfig
 from CovidLesionSegLib.nets.dram.attention import (
@@ -209,3 +210,25 @@ def test_outputs_have_input_size_and_the_promised_names(
 def test_severity_table_is_contiguous() -> None:
     ends = [high for _, high in COVID_INTERVALS[:-1]]
     assert ends == [low for low, _ in COVID_INTERVALS[1:]]
+
+
+def test_a_voxelwise_map_sees_one_voxel() -> None:
+    options = {"body": "voxelwise", "inputs": 3, "width": 4, "attention": False}
+    model = create_from_config(ModelConfig("dram", "lite", None, options)).eval()
+    assert count_parameters(model) == 3 * 4 + 4 + 4 + 1
+    volume = torch.zeros(1, 3, *TINY)
+    changed = volume.clone()
+    changed[..., 1, 2, 3] = 1.0
+    with torch.no_grad():
+        difference = (model(volume).infection - model(changed).infection).abs() > 0
+    assert difference.sum() == 1
+    assert difference[..., 1, 2, 3].all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"body": "voxelwise", "attention": True}, {"body": "lstm"}, {"inputs": 3}, {"inputs": 0}],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        create_model("dram", **options)

@@ -19,12 +19,14 @@ from CovidLesionSegLib.nets.losses.dram import (
     COVID_INTERVALS,
     SHIPPED_INTERVALS,
     candidate_logits,
+    indecision,
     interval_regression_loss,
     interval_targets,
     known_negative_loss,
     pseudo_label_loss,
     pseudo_labels,
     ranked_pseudo_labels,
+    share_interval_loss,
 )
 from CovidLesionSegLib.nets.outputs import ModelOutput
 from Testing.support.parity import Arrays, golden_arrays, largest_difference
@@ -297,3 +299,47 @@ def test_crf_trains_the_lobe_only() -> None:
     gradient = np.abs(logits.grad.numpy())
     assert gradient[:, :, :4].max() > 0
     assert gradient[:, :, 4:].max() == 0
+
+
+def constant_map(share: float) -> Tensor:
+    return torch.full((1, 1, 4, 4, 4), share).logit().requires_grad_()
+
+
+@pytest.mark.parametrize(
+    ("share", "beyond"), [(0.06, 0.0), (0.24, 0.0), (0.36, 0.1), (0.01, 0.1236)]
+)
+def test_a_share_within_its_scores_interval_costs_nothing(share: float, beyond: float) -> None:
+    dense, lobe = constant_map(share), torch.ones(1, 1, 4, 4, 4)
+    loss = share_interval_loss(dense, lobe, torch.tensor([2]))
+    assert loss.item() == pytest.approx(beyond, abs=1e-4)
+    (gradient,) = torch.autograd.grad(loss, dense)
+    assert (gradient.abs().sum() > 0) == (beyond > 0)
+    assert beyond == 0 or torch.sign(gradient).unique().item() == (1 if share > 0.25 else -1)
+
+
+def test_only_undecided_maps_cost_their_doubt() -> None:
+    lobe = torch.ones(1, 1, 4, 4, 4)
+    decided = torch.full((1, 1, 4, 4, 4), -30.0)
+    decided[..., 0] = 30.0
+    assert indecision(decided, lobe).item() == pytest.approx(0.0, abs=1e-6)
+    assert indecision(constant_map(0.25), lobe).item() == pytest.approx(0.75, abs=1e-5)
+
+
+def test_a_margin_keeps_shares_off_the_ends_but_not_off_nothing() -> None:
+    lobe = torch.ones(1, 1, 4, 4, 4)
+    near, none, middle = (constant_map(share) for share in (0.051, 1e-6, 0.1))
+    two, zero = torch.tensor([2]), torch.tensor([0])
+    assert share_interval_loss(near, lobe, two).item() == 0.0
+    assert share_interval_loss(near, lobe, two, margin=0.03).item() == pytest.approx(
+        0.05**0.5 + 0.03 - 0.051**0.5, abs=1e-4
+    )
+    assert share_interval_loss(none, lobe, zero, margin=0.03).item() == 0.0
+    assert share_interval_loss(middle, lobe, two, margin=0.03).item() == 0.0
+
+
+def test_weights_say_how_much_each_lobe_counts() -> None:
+    dense = torch.cat([constant_map(0.01), constant_map(0.1)])
+    lobe, scores = torch.ones(2, 1, 4, 4, 4), torch.tensor([2, 2])
+    plain = share_interval_loss(dense, lobe, scores)
+    weighted = share_interval_loss(dense, lobe, scores, weights=torch.tensor([1.5, 0.5]))
+    assert weighted.item() == pytest.approx(1.5 * plain.item(), rel=1e-5)

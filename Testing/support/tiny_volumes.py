@@ -10,8 +10,9 @@ import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.tissue import CHANNELS
 from CovidLesionSegLib.engine.windowing import SliceRecipe
-from CovidLesionSegLib.nets.config import ModelConfig
+from CovidLesionSegLib.nets.config import ModelConfig, OptionValue
 from training.config import (
     AugmentationConfig,
     DataConfig,
@@ -98,6 +99,19 @@ def severity_config(steps: int = 3, crf_weight: float = 0.0, ours: bool = False)
             crf_weight=crf_weight,
         ),
     )
+
+
+def tissue_config(steps: int = 3) -> TrainingConfig:
+    """A severity run of a voxelwise map of tissue channels."""
+    base = severity_config(steps)
+    options: dict[str, OptionValue] = {
+        "body": "voxelwise",
+        "inputs": len(CHANNELS),
+        "width": 4,
+        "attention": False,
+    }
+    severity = SeverityConfig((16, 16, 16), inputs="tissue", pseudo_ramp_steps=1)
+    return replace(base, model=ModelConfig("dram", options=options), severity=severity)
 
 
 def tiny_trainer(config: TrainingConfig, cases: list[StoredCase], out: Path) -> Trainer:

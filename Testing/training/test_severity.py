@@ -162,6 +162,11 @@ def test_lobes_of_a_case_are_made_once_and_scored_by_the_table(
     assert (case.image[~case.inside] == 0).all()
 
 
+def test_an_unknown_input_is_refused() -> None:
+    with pytest.raises(InputError, match="tissue"):
+        SeverityConfig(inputs="hearsay")
+
+
 def test_section_and_task_go_together() -> None:
     values = severity_config().to_dict()
     assert TrainingConfig.from_dict(values) == severity_config()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.result import Lobe
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.nets.outputs import ModelOutput
-from Testing.support.tiny_volumes import SHAPE_ZYX, severity_config
+from Testing.support.tiny_volumes import SHAPE_ZYX, severity_config, tissue_config
+from training.config import TrainingConfig
 from training.data import lobes
 from training.data.lobes import LobeCase, open_lobes
 from training.data.store import wanted_volumes
@@ -97,12 +99,16 @@ def test_the_final_network_is_cut_at_one_half_within_the_lobes(
     assert not found[halves == 0].any()
 
 
+@pytest.mark.parametrize("make_config", [severity_config, tissue_config])
 def test_a_run_is_scored_and_teaches_the_final_network(
-    tiny_data: Path, tmp_path: Path, halves: NDArray[np.uint8]
+    tiny_data: Path,
+    tmp_path: Path,
+    halves: NDArray[np.uint8],
+    make_config: Callable[[int], TrainingConfig],
 ) -> None:
     split_file, cache = tmp_path / "splits.json", tmp_path / "cache"
     split_file.write_text(json.dumps(_SPLITS), encoding="utf-8")
-    config = severity_config(steps=1)
+    config = make_config(1)
     data = replace(config.data, split="tiny", split_file=str(split_file))
     assert train(replace(config, data=data), tiny_data, cache, tmp_path / "run", "cpu")
     assert RunFolder(tmp_path / "run").checkpoint.exists()

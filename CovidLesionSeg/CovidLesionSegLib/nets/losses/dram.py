@@ -40,6 +40,8 @@ _CANDIDATE_BAND = 0.01
 _FREQUENCY_RANGE = (0.2, 0.8)
 _BALANCE_RANGE = (0.25, 0.75)
 _IMPOSSIBLE_LOGIT = -20.0
+_LEAST_SHARE = 1e-5
+_LEAST_CALLED = 0.02
 
 
 def interval_targets(
@@ -99,6 +101,56 @@ def interval_regression_loss(
     excess = F.relu((ratio - (low + high) / 2) ** 2 - ((high - low) / 2) ** 2)
     frequency = score_frequency.to(excess)[scores].clamp(*_FREQUENCY_RANGE)
     return (excess / frequency).sum()
+
+
+def share_interval_loss(
+    dense: Tensor,
+    lobe: Tensor,
+    scores: Tensor,
+    table: IntervalTable = COVID_INTERVALS,
+    *,
+    margin: float = 0.0,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Return how far the mean of the dense map lies beyond its score's interval (ours).
+
+    Measured between square roots, because the intervals of the low scores are narrow: on the
+    bare share, calling 8% of a lobe of score 1 costs next to nothing beside missing 20% of one
+    of score 5, and most lobes have a low score. Any share within the interval costs nothing.
+
+    Args:
+        dense: Logits of the dense map, ``(B, 1, D, H, W)``.
+        lobe: Mask of the lobe, same shape.
+        scores: Integer ``(B,)``, 0 to 5.
+        table: Interval of every score.
+        margin: How far from the ends of its interval a share costs nothing, between square
+            roots; the ends 0 and 1 have none.
+        weights: Weight of every lobe, ``(B,)``; all alike by default.
+
+    Returns:
+        Mean over the lobes.
+    """
+    share = lobe_mean(torch.sigmoid(wide(dense)), lobe)
+    ends = torch.tensor(table, dtype=share.dtype, device=share.device)[scores]
+    low, high = ends.sqrt().unbind(dim=1)
+    low, high = low + margin * (low > 0), high - margin * (high < 1)
+    root = share.clamp(min=_LEAST_SHARE).sqrt()
+    beyond = F.relu(low - root) + F.relu(root - high)
+    return (beyond if weights is None else weights * beyond).mean()
+
+
+def indecision(dense: Tensor, lobe: Tensor) -> Tensor:
+    """Return how undecided a map is, relative to what it calls; 0 for a map of 0 and 1 (ours).
+
+    Without this, a lobe's share may be made of small probabilities everywhere.
+
+    Args:
+        dense: Logits of the dense map, ``(B, 1, D, H, W)``.
+        lobe: Mask of the lobe, same shape.
+    """
+    probability = torch.sigmoid(wide(dense))
+    doubt = lobe_mean(probability * (1 - probability), lobe)
+    return (doubt / lobe_mean(probability, lobe).clamp(min=_LEAST_CALLED)).mean()
 
 
 def pseudo_labels(dense: Tensor, lobe: Tensor, candidates: Tensor, scores: Tensor) -> Tensor:
