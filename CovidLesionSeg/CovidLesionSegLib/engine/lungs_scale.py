@@ -65,9 +65,9 @@ def tissue_level_hu(hu: NDArray[np.int16], body: Mask) -> float | None:
     """
     low, high = _TISSUE_LEVELS_HU
     first = low - _FAT_BELOW_TISSUE_HU
-    mean = ndimage.uniform_filter(hu.astype(np.float32), (1, 3, 3))
-    values = mean[body & (mean >= first) & (mean < high)]
-    counts = np.bincount((values - first).astype(np.intp), minlength=high - first)
+    level = np.floor(ndimage.uniform_filter(hu.astype(np.float32), (1, 3, 3))).astype(np.intp)
+    values = level[body & (level >= first) & (level < high)]
+    counts = np.bincount(values - first, minlength=high - first)
     smooth = ndimage.gaussian_filter1d(counts.astype(np.float64), _SMOOTH_HU, mode="constant")
     fat, tissue = smooth[: high - low], smooth[_FAT_BELOW_TISSUE_HU:]
     best = int((fat * tissue).argmax())
