@@ -56,7 +56,7 @@ _MIN_COVERAGE = 0.12
 the fissures found in CTs with slices of 1 to 1.5 mm 0.12 to 0.38."""
 
 _TIMES_CHANCE = 2.0
-_QUARTER_TURN = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+QUARTER_TURN = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 _MEAN_OF_NORMAL = float(np.sqrt(2.0 / np.pi))
 
 
@@ -155,10 +155,10 @@ def _turned(here: _Placed) -> _Placed:
     centre = here.points.mean(axis=0)
 
     def region(points: Array) -> Mask:
-        return here.region((points - centre) @ _QUARTER_TURN + centre)
+        return here.region((points - centre) @ QUARTER_TURN + centre)
 
-    points = (here.points - centre) @ _QUARTER_TURN.T + centre
-    return _Placed(here.sheets, points, here.normals @ _QUARTER_TURN.T, region)
+    points = (here.points - centre) @ QUARTER_TURN.T + centre
+    return _Placed(here.sheets, points, here.normals @ QUARTER_TURN.T, region)
 
 
 def _best_surface(

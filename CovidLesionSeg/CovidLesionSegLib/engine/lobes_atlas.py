@@ -1,15 +1,18 @@
-"""Approximate lobes from the built-in atlas of the fissures, pulled onto those in the CT."""
+"""Approximate lobes from the built-in atlas of the fissures, fitted to what a CT shows of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .fissure_search import MAX_SLICE_MM, Region, search_fissure
+from .fissure_search import MAX_SLICE_MM, FissureFit, Region, search_fissure
 from .fissure_sheets import Sheets, find_sheets
+from .fissure_vessels import MAX_SLICE_MM as MAX_VESSEL_SLICE_MM
+from .fissure_vessels import VesselFit, fit_between_vessels, measure_clearance
 from .lobe_atlas import (
     FISSURES,
     LEFT_OBLIQUE,
@@ -46,8 +49,8 @@ def atlas_lobes(
     Returns:
         uint8 ``[z, y, x]`` with the labels of `Lobe`, every lung voxel having one, and the
         typical distance in mm between these borders and the true fissures: the atlas' own
-        error for a fissure that was not found in the CT, what the regression on the sheets
-        says (`FissureFit.error_mm`) for one that was.
+        error for a fissure that was not found in the CT, what its fit says for one that was
+        (`FissureFit.error_mm`, `VesselFit.error_mm`).
     """
     atlas = atlas or bundled_atlas()
     to_reference = register(lung_surfaces(lungs, ct), atlas, cut_ends(lungs, ct))
@@ -69,37 +72,69 @@ def _pull_onto_fissures(
 ) -> tuple[dict[str, Array], dict[str, float]]:
     """Search the fissures in the CT; return coefficients, and the errors of those found.
 
-    The horizontal fissure ends at the oblique one: it is searched above it, if that was
-    found, and believed only if it leaves a middle lobe of usual size.
+    Oblique fissures that no sheet shows, as on thick slices, are fitted between the vessels. The
+    horizontal fissure ends at the oblique one: it is searched above it, if a sheet showed that,
+    and believed only if it leaves a middle lobe of usual size.
     """
     coefficients = dict(expected)
     errors_mm: dict[str, float] = {}
-    if max(ct.spacing_mm_zyx) > MAX_SLICE_MM:
+    thickest_mm = max(ct.spacing_mm_zyx)
+    if thickest_mm > MAX_VESSEL_SLICE_MM:
         return coefficients, errors_mm
 
-    def search(name: str, sheets: Sheets, region: Region) -> bool:
-        model = atlas.fissures[name]
-        fit = search_fissure(sheets, region, model, to_reference, expected[name])
+    def keep(name: str, fit: FissureFit | VesselFit) -> bool:
         if fit.found:
             coefficients[name] = fit.coefficients
             errors_mm[name] = fit.error_mm
         return fit.found
 
-    left = lungs == Lung.LEFT
-    search(LEFT_OBLIQUE, find_sheets(ct, left), inside_of(ct, left, to_reference))
-    right = lungs == Lung.RIGHT
-    sheets, region = find_sheets(ct, right), inside_of(ct, right, to_reference)
-    if search(RIGHT_OBLIQUE, sheets, region):
-
-        def in_front(points: Array) -> Mask:
-            return region(points) & _over(atlas, RIGHT_OBLIQUE, coefficients, points)
-
-        if search(RIGHT_HORIZONTAL, sheets, in_front):
-            share = _middle_lobe_share(_thinned(right, ct, to_reference), atlas, coefficients)
-            if not _MIDDLE_LOBE_SHARE[0] < share < _MIDDLE_LOBE_SHARE[1]:
-                coefficients[RIGHT_HORIZONTAL] = expected[RIGHT_HORIZONTAL]
-                del errors_mm[RIGHT_HORIZONTAL]
+    for name, side in ((LEFT_OBLIQUE, Lung.LEFT), (RIGHT_OBLIQUE, Lung.RIGHT)):
+        lung, model = lungs == side, atlas.fissures[name]
+        region = inside_of(ct, lung, to_reference)
+        sheets = find_sheets(ct, lung) if thickest_mm <= MAX_SLICE_MM else None
+        if sheets is not None and keep(
+            name, search_fissure(sheets, region, model, to_reference, expected[name])
+        ):
+            if side is Lung.RIGHT:
+                points = _thinned(lung, ct, to_reference)
+                fit = _search_horizontal(sheets, region, points, atlas, to_reference, coefficients)
+                keep(RIGHT_HORIZONTAL, fit)
+            continue
+        clearance = measure_clearance(ct, lung)
+        if clearance is not None:
+            keep(name, fit_between_vessels(clearance, region, model, to_reference, expected[name]))
     return coefficients, errors_mm
+
+
+def _search_horizontal(
+    sheets: Sheets,
+    region: Region,
+    right_lung: Array,
+    atlas: LobeAtlas,
+    to_reference: Array,
+    coefficients: Mapping[str, Array],
+) -> FissureFit:
+    """Search the horizontal fissure above the oblique one.
+
+    Args:
+        sheets: Of the right lung.
+        region: The right lung.
+        right_lung: ``(n, 3)`` its voxels, thinned out, as reference points.
+        atlas: The atlas.
+        to_reference: 3 x 4, LPS to reference LPS in mm.
+        coefficients: Of the oblique fissure found, and of the horizontal one expected.
+    """
+
+    def in_front(points: Array) -> Mask:
+        return region(points) & _over(atlas, RIGHT_OBLIQUE, coefficients, points)
+
+    model, expected = atlas.fissures[RIGHT_HORIZONTAL], coefficients[RIGHT_HORIZONTAL]
+    fit = search_fissure(sheets, in_front, model, to_reference, expected)
+    share = _middle_lobe_share(
+        right_lung, atlas, {**coefficients, RIGHT_HORIZONTAL: fit.coefficients}
+    )
+    usual = _MIDDLE_LOBE_SHARE[0] < share < _MIDDLE_LOBE_SHARE[1]
+    return replace(fit, found=fit.found and usual)
 
 
 def inside_of(ct: CtVolume, lung: Mask, to_reference: Array) -> Region:
