@@ -21,6 +21,7 @@ import numpy as np
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
 
 from .command_line import command
+from .lesion_classes_learned import learned_calls
 from .lesion_classes_network import network_calls
 from .lesion_classes_rules import (
     SCORES,
@@ -34,12 +35,13 @@ from .lesion_classes_rules import (
 )
 from .lesion_classes_slices import ClassSlice, read_class_slices
 from .lesion_classes_text import report_text
+from .lesion_classes_volumes import compare_volumes, usual_choice
 from .metrics import bootstrap_interval
 from .semiseg.slices import CONSOLIDATION, GROUND_GLASS, load_folds
 
 _LOG = logging.getLogger("training")
 REPORT = Path(__file__).parent / "reports" / "lesion-classes.json"
-ENGINE = "engine"
+ENGINE, BEST_RULE = "engine", "chosen border and smoothing"
 _PERCENTILES = (10, 25, 50, 75, 90)
 
 
@@ -86,9 +88,8 @@ def evaluate(slices: Sequence[ClassSlice], runs: Sequence[Path] = ()) -> dict[st
     for sigma in SMOOTHINGS_MM[1:]:
         rules[f"smoothed {sigma:g} mm"] = borders[sigma, CONSOLIDATION_FROM_HU]
     rules["chosen border"], choices["chosen border"] = chosen_rule(plain, folds)
-    rules["chosen border and smoothing"], choices["chosen border and smoothing"] = chosen_rule(
-        borders, folds
-    )
+    rules[BEST_RULE], choices[BEST_RULE] = chosen_rule(borders, folds)
+    rules["learned densities"] = learned_calls(slices, folds)
     if runs:
         rules["network"] = network_calls(slices, runs)
     return {
@@ -143,12 +144,17 @@ def scale_values(item: ClassSlice) -> dict[str, float | None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, score and write."""
     parser = argparse.ArgumentParser(prog="python -m training.lesion_classes", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with covid_semiseg")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with covid_semiseg and volumes"
+    )
     parser.add_argument("--runs", type=Path, nargs="*", default=(), help="one run per fold")
     parser.add_argument("--json", type=Path, default=REPORT, help="report; a table lies beside it")
     options = parser.parse_args(arguments)
     report = evaluate(read_class_slices(options.data), options.runs)
+    choice = usual_choice(report["choices"][BEST_RULE])
+    volumes = compare_volumes(options.data, *choice)
     report = {"command": "python -m training.lesion_classes --data DATA", **report}
+    report["volumes"] = volumes
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     options.json.with_suffix(".md").write_text(report_text(report), encoding="utf-8")

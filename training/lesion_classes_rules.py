@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,13 +67,24 @@ def calls_of(consolidated: NDArray[np.bool_], classes: NDArray[np.uint8]) -> Cal
 
 
 def smoothed(item: ClassSlice, sigma_mm: float) -> NDArray[np.float32]:
-    """Return HU smoothed within the infection: what lies beside it has no weight."""
+    """Return the HU of a slice smoothed within its infection."""
     if sigma_mm == 0.0:
         return item.hu
-    infected = (item.classes > 0).astype(np.float32)
-    sigma = sigma_mm / item.pixel_mm
-    weight = ndimage.gaussian_filter(infected, sigma)
-    total = ndimage.gaussian_filter(item.hu * infected, sigma)
+    return smoothed_within(item.hu, item.classes > 0, (sigma_mm / item.pixel_mm,) * 2)
+
+
+def smoothed_within(
+    hu: NDArray[Any], infected: NDArray[np.bool_], sigma: tuple[float, ...]
+) -> NDArray[np.float32]:
+    """Return HU smoothed within a mask: what lies beside it has no weight.
+
+    Args:
+        hu: Of any shape.
+        infected: Mask of the same shape; the result means nothing outside of it.
+        sigma: Standard deviation of the Gaussian in pixels, per axis.
+    """
+    weight = ndimage.gaussian_filter(infected.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(infected, hu, 0).astype(np.float32), sigma)
     values: NDArray[np.float32] = total / np.maximum(weight, np.finfo(np.float32).tiny)
     return values.astype(np.float32, copy=False)
 

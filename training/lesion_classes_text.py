@@ -9,6 +9,7 @@ import numpy as np
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
 
+from .lesion_classes_learned import SCALES_MM
 from .lesion_classes_scale import AIR_HU, FAT_HU, SOFT_TISSUE_HU
 from .tables import interval_text, markdown_table
 
@@ -16,6 +17,11 @@ _COLUMNS = {
     "ground_glass_dice": "ground glass Dice",
     "consolidation_dice": "consolidation Dice",
     "share_error": "error of the consolidated share, points",
+}
+_VOLUME_COLUMNS = {
+    "voxel_percent": "consolidation by voxel, %",
+    "smoothed_percent": "smoothed, %",
+    "changed_percent": "voxels that change class, %",
 }
 _DIGITS = {"share_error": 1}
 
@@ -31,6 +37,8 @@ def report_text(report: Mapping[str, Any]) -> str:
             gains_table(report),
             "## Borders chosen on the other folds\n",
             choices_table(report),
+            "## What smoothing would change in CTs\n",
+            volumes_table(report),
             "## HU of what experts call each class\n",
             _percentile_table(report),
             "## The HU scale of the slices\n",
@@ -68,6 +76,25 @@ def choices_table(report: Mapping[str, Any]) -> str:
     return markdown_table(["rule", *(f"fold {n}" for n in range(folds))], rows)
 
 
+def volumes_table(report: Mapping[str, Any]) -> str:
+    """Return how much of the expert's infection of each CT is consolidation by either rule."""
+    volumes = report["volumes"]
+    rows = [
+        [
+            key,
+            f"{case['infected_ml']:.0f}",
+            *(f"{case[name]:.1f}" for name in _VOLUME_COLUMNS),
+        ]
+        for key, case in volumes["cases"].items()
+    ]
+    about = (
+        f"Expert's infection; smoothing {volumes['smoothing_mm']:g} mm within each slice and a "
+        f"border of {volumes['border_hu']:g} HU, the median of the folds. These CTs have no expert "
+        "classes. The millilitres of coronacases are nominal.\n\n"
+    )
+    return about + markdown_table(["CT", "infected ml", *_VOLUME_COLUMNS.values()], rows)
+
+
 def _label(name: str) -> str:
     if name == "engine":
         return f"engine: {CONSOLIDATION_FROM_HU} HU"
@@ -81,8 +108,10 @@ def _about(report: Mapping[str, Any]) -> str:
         "interval over slices (their patients are not published). The share is the consolidated "
         "part of the infection. HU are estimated, see below; smoothing is a Gaussian of this "
         "standard deviation within the infection. *chosen*: the value with the best mean of both "
-        "Dice on the other folds. *network*: `training/configs/lesion-classes-lite.json`, trained "
-        f"on the other folds. Made by `{report['command']}`.\n"
+        "Dice on the other folds. *learned densities*: a small network, trained on the other "
+        "folds, that sees a pixel's HU and their mean and deviation within the infection at four "
+        f"scales up to {SCALES_MM[-1]:g} mm. *network*, if there is such a row: a convolutional "
+        f"network likewise trained. Made by `{report['command']}`.\n"
     )
 
 

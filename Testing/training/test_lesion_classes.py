@@ -15,22 +15,32 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
+from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.config import ModelConfig
 from CovidLesionSegLib.nets.outputs import ModelOutput
 from CovidLesionSegLib.nets.registry import create_from_config
+from Testing.support.tiny_volumes import write_case
 from training.config import load_config
+from training.data.volumes import LabelledVolume
 from training.lesion_classes import evaluate, main
+from training.lesion_classes_learned import learned_calls
 from training.lesion_classes_network import consolidation_of, network_calls
 from training.lesion_classes_rules import Calls, calls_of, chosen_rule, smoothed
 from training.lesion_classes_scale import GreyScale, estimate_scale
 from training.lesion_classes_slices import ClassSlice, grid_of, on_canvas, read_class_slices
 from training.lesion_classes_train import open_classes
+from training.lesion_classes_volumes import compare
 from training.semiseg.slices import LAYOUTS, load_folds
 
 _CONFIG = Path(__file__).parents[2] / "training" / "configs" / "lesion-classes-lite.json"
 _HEIGHT, _WIDTH = 240, 300
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.lesion_classes_learned.STEPS", 3)
 
 
 def _chest(seed: int = 0) -> NDArray[np.float64]:
@@ -130,10 +140,25 @@ def test_a_slice_decides_nothing_about_its_own_rule() -> None:
     assert chosen[1]["border_hu"] == -400
 
 
+def test_smoothing_a_ct_stays_within_slices_and_infection() -> None:
+    hu = np.full((3, 20, 20), 100, dtype=np.int16)
+    infection = np.zeros(hu.shape, dtype=np.uint8)
+    infection[1:, 5:15, 5:15] = 1
+    hu[1, 5:15, 5:15] = -500
+    hu[1, 10, 10] = 0
+    ct = CtVolume.from_array(hu, np.diag([1.0, 1.0, 5.0, 1.0]), Provenance("nifti", "a"))
+    found = compare(LabelledVolume("a", ct, infection, None), 2.0, -350.0)
+    assert found["infected_ml"] == pytest.approx(200 * 5.0 / 1000.0)
+    assert found["voxel_percent"] == pytest.approx(100.0 * 101 / 200)
+    assert found["smoothed_percent"] == pytest.approx(50.0)
+    assert found["changed_percent"] == pytest.approx(0.5)
+
+
 def _all_slices(hu: NDArray[np.float32], classes: NDArray[np.uint8]) -> list[ClassSlice]:
-    return [_slice(hu, classes, key) for fold in load_folds() for key in fold]
+    return [_slice(hu, classes, key) for fold in load_folds() for key in fold[:1]]
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_the_engine_is_right_where_its_border_was_drawn_by() -> None:
     classes = _disease()
     hu = np.where(classes == 2, CONSOLIDATION_FROM_HU, CONSOLIDATION_FROM_HU - 1.0)
@@ -165,7 +190,7 @@ def test_a_network_answers_on_the_slice_s_own_grid() -> None:
     recipe = load_config(_CONFIG).recipe
     hu = _chest().astype(np.float32)
     item = _slice(ndimage.gaussian_filter(hu, 2.0), _disease())
-    assert grid_of(item, recipe) == (80, 100)
+    assert grid_of(item, recipe) == (133, 167)
     found = consolidation_of(_ByBrightness(-300.0, recipe), item, recipe)
     expected = item.hu >= -300.0
     inside = item.classes > 0
@@ -214,7 +239,10 @@ def test_slices_are_turned_and_learned_from(tmp_path: Path) -> None:
     assert 0.0 < loss.item() < 10.0
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_the_command_writes_report_and_table(tmp_path: Path) -> None:
+    for source in ("coronacases", "medseg_p9"):
+        write_case(tmp_path / "data" / source, source, seed=0)
     _write(tmp_path / "data", [key for fold in load_folds() for key in fold[:1]])
     path = tmp_path / "report.json"
     assert main(["--data", str(tmp_path / "data"), "--json", str(path)]) == 0
@@ -223,6 +251,22 @@ def test_the_command_writes_report_and_table(tmp_path: Path) -> None:
     engine = report["rules"]["engine"]["consolidation_dice"]["mean"]
     assert engine > 0.9
     assert f"{engine:.3f}" in path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_a_rule_is_learned_from_the_other_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.lesion_classes_learned.STEPS", 100)
+    near = (slice(105, 175), slice(45, 115))
+    classes, hu = _disease()[near], _chest().astype(np.float32)[near]
+    right = [_slice(hu, classes, key) for key in ("a", "b", "c")]
+    swapped = np.where(classes > 0, 3 - classes, 0).astype(np.uint8)
+    slices = [*right, _slice(hu, swapped, "d")]
+    calls = learned_calls(slices, [["a", "b", "c"], ["d"]])
+    again = learned_calls(slices, [["a", "b", "c"], ["d"]])
+    assert calls == again
+    learned = calls["d"].scores()["consolidation_dice"]
+    assert learned is not None
+    assert learned < 0.1
+    assert calls_of(classes == 2, classes).scores()["consolidation_dice"] == 1.0
 
 
 def test_every_fold_needs_its_network() -> None:

@@ -17,7 +17,7 @@ from .uncertainty import NEGLIGIBLE_DOUBT
 DEFINITIONS_VERSION = "2"
 
 CONSOLIDATION_FROM_HU = -300
-"""Voxel by voxel, no other border agrees better with what experts draw
+"""Voxel by voxel, no other border agrees clearly better with what experts draw
 (`training/reports/lesion-classes.md`)."""
 
 HIGH_OPACITY_FROM_HU = -200
