@@ -48,7 +48,7 @@ The commands need the data and the runs as well (`--data`, `--runs`, `--out`):
 [training/README.md](training/README.md) has them in full. More tables:
 [infected percentage by expert and model](training/anatomy/results/infected_percent.md),
 [dRAM from severity scores alone](training/reports/dram-lite.md),
-[relation-driven training against its own ablation](training/reports/relation.md)."""
+[relation-driven training against its own ablation](training/reports/relation-ablation.md)."""
 
 
 def replace_section(text: str, name: str, body: str) -> str:
