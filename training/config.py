@@ -177,6 +177,9 @@ class SeverityConfig:
         expiration: Standard deviation of the logarithm of a factor on all densities, which
             leaves the relative channels as they are.
         share_margin: See `share_interval_loss`.
+        candidate_odds: How many times more likely than the map says a lesion is where tissue is
+            dense, and how many times less likely where it is not. The published code,
+            and the input ``"lobe"``, cut the map to dense tissue instead.
         indecision_weight: Weight of `indecision`; it grows over ``pseudo_ramp_steps``.
     """
 
@@ -195,6 +198,7 @@ class SeverityConfig:
     blocks_per_lobe: int = 400
     expiration: float = 0.05
     share_margin: float = 0.03
+    candidate_odds: float = 9.0
     indecision_weight: float = 0.05
 
     def __post_init__(self) -> None:

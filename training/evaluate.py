@@ -26,6 +26,8 @@ from CovidLesionSegLib.engine.models import (
     open_infection_model,
     open_lung_model,
 )
+from CovidLesionSegLib.engine.slice_model import InfectionModel
+from CovidLesionSegLib.engine.tissue_model import TissueModel
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
@@ -92,9 +94,16 @@ def evaluate(
     lung_model = open_lung_model(device, store)
     digests = {lung_model.id: lung_model.sha256}
     cases: dict[str, Scores] = {}
-    model = None
+    model: InfectionModel | None = None
     if task == "volumes":
-        model = open_infection_model(model_id, None, device, store)
+        opened = open_infection_model(model_id, None, device, store)
+        if isinstance(opened, TissueModel):
+            raise InputError(
+                "model-wrong-task",
+                f"{model_id!r} has no bare network that sees slices.",
+                "Its scores are made by python -m training.severity_volumes evaluate.",
+            )
+        model = opened
         digests.update(model.weights_sha256)
     for entry in files:
         volume = load_volume(entry)

@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 
+from CovidLesionSegLib.engine.tissue_model import TissueRecipe
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.family import SegmentationModel
 from CovidLesionSegLib.nets.registry import create_from_config
 from CovidLesionSegLib.nets.relation import RelationNet, without_general_decoder
 from CovidLesionSegLib.weights.catalogue import (
+    CLINICAL,
+    RESEARCH,
     CatalogueEntry,
     format_catalogue,
     read_catalogue,
@@ -104,8 +107,8 @@ def export(
         "version": version,
         "task": _CATALOGUE_TASKS.get(config.task, config.task),
         **model.config.to_dict(),
-        # Lobes have a preprocessing of their own, see `training.data.lobes`.
-        "recipe": {} if config.task == "severity" else config.recipe.to_dict(),
+        "recipe": _recipe(config),
+        "role": RESEARCH if config.task == "severity" else CLINICAL,
         "dtype": "float16",
         "threshold": calibration.threshold,
         "temperature": calibration.temperature,
@@ -115,6 +118,14 @@ def export(
     }
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
     return pack_model(description, tensors)
+
+
+def _recipe(config: TrainingConfig) -> dict[str, Any]:
+    if config.severity is None:
+        return config.recipe.to_dict()
+    if config.severity.inputs == "tissue":
+        return dict(TissueRecipe(candidate_odds=config.severity.candidate_odds).to_dict())
+    return {}  # windowed lobes have a preprocessing of their own, see `training.data.lobes`
 
 
 def _calibrated(

@@ -51,7 +51,7 @@ _COMMAND = "python -m training.severity_volumes"
 _LEAST_INFECTED_ML = 1.0
 _COLUMNS = {"iou": "IoU", "dice": "Dice", "same_scores": "same scores", "infected_ml": "ml"}
 _MEANS = {
-    "dram": "the map at 0.5, of a network with candidates on dense tissue only",
+    "dram": "the map at 0.5; where it was made of the windowed lobe, on dense tissue only",
     "density": "all dense tissue, without any network",
     "final": "slice network trained on the pseudo labels, at 0.5 within the lobes",
 }
@@ -174,7 +174,7 @@ def evaluate(
 
 
 def _allowed(config: TrainingConfig, dense: Mask) -> Mask:
-    """Return where a run's map may call a lesion: candidates, unless it never saw any."""
+    """Return where a run's map may call a lesion; one from tissue has weighed density already."""
     return np.ones_like(dense) if _sees_tissue(config) else dense
 
 
@@ -188,10 +188,15 @@ def _mapped(
     volume = load_volume(files)
     labels = lobe_labels(volume, case.digest, cache_dir)
     if _sees_tissue(config):
-        network = TissueModel(config.name, model, "cpu", 1.0, 0.5, "")
-        found = predict_tissue(volume.ct, labels, network, Reporter()).infection
+        lobes = np.asarray(labels)
+        network = TissueModel(config.name, model, "cpu", _odds(config), 0.5, "")
+        found = predict_tissue(volume.ct, lobes, lobes, network, Reporter()).infection
         return found.astype(np.float32), volume, labels
     return paste(case_probability(model, case, torch.device("cpu")), case, labels), volume, labels
+
+
+def _odds(config: TrainingConfig) -> float:
+    return 1.0 if config.severity is None else config.severity.candidate_odds
 
 
 def _without_nan(cases: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from Testing.support.resuming import assert_resumes_exactly
 from Testing.support.tiny_volumes import severity_config
 from training.config import SeverityConfig, TrainingConfig
 from training.data import lobes
-from training.data.lobes import LobeCase, candidate_voxels, open_lobes, otsu_threshold
+from training.data.lobes import LobeCase, candidate_voxels, open_lobes
 from training.data.volumes import find_volumes
 from training.export_weights import export
 from training.loop import Trainer
@@ -128,11 +128,6 @@ def test_candidates_are_the_dense_voxels_of_the_lobe() -> None:
     found = candidate_voxels(hu, lobe)
     assert found[1].all()
     assert found.sum() == 16
-
-
-def test_otsu_parts_two_groups_of_values() -> None:
-    values = np.concatenate([np.full(90, 0.2), np.full(10, 0.8)]).astype(np.float32)
-    assert 0.2 < otsu_threshold(values) < 0.8
 
 
 def test_lobes_of_a_case_are_made_once_and_scored_by_the_table(

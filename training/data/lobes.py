@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from CovidLesionSegLib.engine.dense_tissue import dense_level_hu
 from CovidLesionSegLib.engine.lobes import find_lobes
 from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.result import Lobe
@@ -32,9 +33,6 @@ from .volumes import LabelledVolume, VolumeFiles, load_volume
 _LOG = logging.getLogger(__name__)
 _VERSION = 1
 _ARRAYS = ("image", "inside", "candidates", "truth")
-_CANDIDATE_WINDOW_HU = (-1150.0, 350.0)
-_OTSU_SHARE = 0.75
-_OTSU_BINS = 256
 
 Box = tuple[slice, slice, slice]
 LungFinder = Callable[[CtVolume], NDArray[np.uint8]]
@@ -198,33 +196,14 @@ def _lobe_arrays(
 
 
 def candidate_voxels(hu: NDArray[np.int16], lobe: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the voxels of a lobe that are dense enough for a lesion.
-
-    As in the published code of dRAM: above three quarters of Otsu's threshold of the lobe's
-    voxels, on a window of -1150 to 350 HU in 256 steps.
+    """Return the voxels of a lobe that are dense enough for a lesion, see `dense_level_hu`.
 
     Args:
         hu: int16 HU of any shape.
         lobe: Mask of the same shape.
     """
-    low, high = _CANDIDATE_WINDOW_HU
-    level = np.clip((hu.astype(np.float32) - low) / (high - low), 0.0, 1.0)
-    found: NDArray[np.bool_] = lobe & (level > _OTSU_SHARE * otsu_threshold(level[lobe]))
+    found: NDArray[np.bool_] = lobe & (hu > dense_level_hu(hu[lobe]))
     return found
-
-
-def otsu_threshold(levels: NDArray[np.float32]) -> float:
-    """Return Otsu's threshold of values in 0..1: the cut with most variance between classes."""
-    counts, edges = np.histogram(levels, _OTSU_BINS, (0.0, 1.0))
-    centres = (edges[:-1] + edges[1:]) / 2.0
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    sums = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = sums / below - (sums[-1] - sums) / above
-    between = np.where((below > 0) & (above > 0), below * above * gap**2, 0.0)
-    # Between two clean groups every cut is as good; the middle one is meant.
-    return float(centres[np.isclose(between, between.max())].mean())
 
 
 def _averaged(values: NDArray[Any], config: SeverityConfig) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from .masks import Mask, SpacingZyx, bounding_box, close, components, dilate, di
 from .progress import Reporter
 from .result import Anatomy, Lung, Prediction
 from .slice_model import InfectionModel
+from .tissue_model import TissueModel, predict_tissue
 from .volume import CtVolume
 
 SEARCH_MM = 12.0
@@ -34,19 +35,21 @@ _OTHER_SLICES_MM = 1e3
 
 
 def predict_with_lungs(
-    ct: CtVolume, anatomy: Anatomy, model: InfectionModel, reporter: Reporter
+    ct: CtVolume, anatomy: Anatomy, model: InfectionModel | TissueModel, reporter: Reporter
 ) -> tuple[Prediction, Anatomy]:
     """Predict the infection, and widen lungs and lobes by what of it lies beside them.
 
     Args:
         ct: The CT.
         anatomy: Its lungs and lobes.
-        model: The infection network or the consensus.
+        model: The infection network or the consensus; with one over tissue, the anatomy stays.
         reporter: Progress and cancel.
 
     Returns:
         The prediction, limited to the widened lungs, and the widened anatomy.
     """
+    if isinstance(model, TissueModel):  # knows nothing of what lies beside the lungs
+        return predict_tissue(ct, anatomy.lungs, anatomy.lobes, model, reporter), anatomy
     region = search_region(anatomy.lungs, ct)
     prediction = predict_infection(ct, region, model, reporter)
     lungs = take_in_infection(ct, anatomy.lungs, prediction.infection, model.threshold)

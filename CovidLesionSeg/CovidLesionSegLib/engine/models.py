@@ -12,6 +12,8 @@ from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
 from .flags import research_flag
 from .slice_model import Consensus, InfectionModel, SliceModel
+from .tissue import CHANNELS
+from .tissue_model import TissueModel, TissueRecipe
 from .windowing import SliceRecipe
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _CHANNELS = 3
 
 def open_infection_model(
     model: str, weights: Path | None, device: str, store: WeightsStore | None = None
-) -> InfectionModel:
+) -> InfectionModel | TissueModel:
     """Open the network, or the networks, that find the infection.
 
     Args:
@@ -51,10 +53,12 @@ def open_infection_model(
                 f"One weight file can't stand for the models of {model!r}.",
                 "Leave out the file, or choose a single model.",
             )
-        return _open_file(weights, device, "infection")
+        return _ready_alone(*load_weights_file(weights, device), device)
     store = store or default_store()
-    members = tuple(_open(m, device, "infection", store) for m in member_ids(model, store))
-    return members[0] if len(members) == 1 else Consensus(model, members)
+    ids = member_ids(model, store)
+    if len(ids) == 1:
+        return _ready_alone(*load_model(store.find(ids[0]).entry, store, device), device)
+    return Consensus(model, tuple(_open(m, device, "infection", store) for m in ids))
 
 
 def member_ids(model: str, store: WeightsStore) -> tuple[str, ...]:
@@ -128,9 +132,23 @@ def _open(model_id: str, device: str, task: str, store: WeightsStore) -> SliceMo
     return _ready(module, entry, device, task)
 
 
-def _open_file(weights: Path, device: str, task: str) -> SliceModel:
-    module, entry = load_weights_file(weights, device)
-    return _ready(module, entry, device, task)
+def _ready_alone(module: nn.Module, entry: CatalogueEntry, device: str) -> SliceModel | TissueModel:
+    """Make a network for infection ready that needs not agree with others."""
+    if entry.task != "severity" or not entry.recipe:
+        return _ready(module, entry, device, "infection")
+    from CovidLesionSegLib.nets.registry import input_contract
+
+    input_contract(entry.config).check_shape((1, len(CHANNELS), 1, 1, 1))
+    recipe = TissueRecipe.from_dict(entry.recipe)
+    return TissueModel(
+        id=entry.id,
+        module=module,
+        device=device,
+        candidate_odds=recipe.candidate_odds,
+        threshold=entry.threshold,
+        sha256=entry.sha256,
+        flags=model_flags(entry),
+    )
 
 
 def _ready(module: nn.Module, entry: CatalogueEntry, device: str, task: str) -> SliceModel:

@@ -28,6 +28,7 @@ from .quantify import quantify
 from .readers import read_ct
 from .result import RunInfo, SegmentationResult
 from .slice_model import InfectionModel, SliceModel
+from .tissue_model import TissueModel
 from .volume import CtVolume
 
 THRESHOLD_RANGE = (0.01, 0.99)
@@ -89,7 +90,7 @@ class Networks:
         lungs: Finds the lungs.
     """
 
-    infection: InfectionModel
+    infection: InfectionModel | TissueModel
     lungs: SliceModel
 
 

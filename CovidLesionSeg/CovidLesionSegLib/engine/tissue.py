@@ -3,7 +3,7 @@
 The mean density of a small block does not: a vessel raises it as much as ground glass does. A
 low quantile does, because between vessels there is still air, and in ground glass there is none.
 Half of the channels are relative to the patient's own lung, since expiration makes all of it
-denser without any disease (compare `surroundings`).
+denser without any disease (compare `CovidLesionSegLib.engine.surroundings`).
 """
 
 from __future__ import annotations
@@ -65,6 +65,14 @@ class TissueMap:
     grid: BlockGrid
     inside: Mask
     values: NDArray[np.float32]
+
+    @property
+    def median_hu(self) -> NDArray[np.float32]:
+        """Median density of every block, HU."""
+        channel = self.values[CHANNELS.index("quantile 0.5")]
+        density = channel * np.float32(_DENSITY_SPREAD) + np.float32(_DENSITY_CENTRE)
+        result: NDArray[np.float32] = np.float32(_AIR_HU) * (1 - density)
+        return result
 
 
 def tissue_map(hu: NDArray[np.int16], lungs: Mask, spacing_mm_zyx: SpacingZyx) -> TissueMap:
