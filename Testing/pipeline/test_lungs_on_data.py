@@ -30,7 +30,7 @@ HELD_OUT_DICE = 0.97
 INSIDE = 0.99
 # The experts' own lungs leave out 1.9 percent of the infection they drew in this case, most of
 # it along the spine, and ours follow them there in part only.
-KNOWN_MISS = {"p9_1": 0.93}
+KNOWN_MISS = {"p9_1": 0.95}
 
 Thin = tuple[CtVolume, NDArray[np.uint8], NDArray[np.uint8]]
 

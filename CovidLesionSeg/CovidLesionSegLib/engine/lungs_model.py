@@ -13,7 +13,7 @@ from .result import Lung
 
 _MIN_SHARE = 0.03
 _MIN_PART_ML = 3.0
-_REACH_MM = 4.0
+_REACH_MM = 2.0
 _CLOSING_MM = 4.0
 _MIN_AGREEMENT = 0.5
 
