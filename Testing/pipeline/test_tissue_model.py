@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from CovidLesionSegLib.engine.flags import RESEARCH_MODEL
+from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
+from CovidLesionSegLib.engine.models import open_infection_model
 from CovidLesionSegLib.engine.progress import Reporter
+from CovidLesionSegLib.engine.result import Anatomy, LobeSource
 from CovidLesionSegLib.engine.tissue import CHANNELS
 from CovidLesionSegLib.engine.tissue_model import TissueModel, TissueRecipe, predict_tissue
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.nets.config import ModelConfig
 from CovidLesionSegLib.nets.outputs import ModelOutput
+from CovidLesionSegLib.nets.registry import create_from_config
+from CovidLesionSegLib.weights.catalogue import RESEARCH
+from CovidLesionSegLib.weights.packing import pack_model
+from Testing.support.models import toy_description
 
 
 class Doubts(torch.nn.Module):
@@ -68,3 +80,49 @@ def test_a_recipe_of_another_version_is_refused(values: dict[str, float]) -> Non
     with pytest.raises(InputError) as caught:
         TissueRecipe.from_dict(values)
     assert caught.value.code == "tissue-recipe-invalid"
+
+
+def packed(folder: Path, options: dict[str, Any], recipe: dict[str, float]) -> Path:
+    torch.manual_seed(2)
+    network = create_from_config(ModelConfig("dram", "lite", None, options))
+    description = toy_description(
+        "weak", task="severity", role=RESEARCH, recipe=recipe, **network.config.to_dict()
+    )
+    tensors = {name: value.numpy() for name, value in network.state_dict().items()}
+    path = folder / "weak.safetensors"
+    path.write_bytes(pack_model(description, tensors)[1])
+    return path
+
+
+VOXELWISE = {"body": "voxelwise", "inputs": len(CHANNELS), "width": 4, "attention": False}
+
+
+def test_a_weight_file_becomes_a_research_model_of_the_pipeline(tmp_path: Path) -> None:
+    path = packed(tmp_path, VOXELWISE, TissueRecipe(candidate_odds=3.0).to_dict())
+    model = open_infection_model("any", path, "cpu")
+    assert isinstance(model, TissueModel)
+    assert (model.id, model.candidate_odds, model.flags) == ("weak", 3.0, (RESEARCH_MODEL,))
+    ct, lungs = scan()
+    anatomy = Anatomy(lungs=lungs, lobes=None, lobe_source=LobeSource.NONE)
+    prediction, after = predict_with_lungs(ct, anatomy, model, Reporter())
+    assert after is anatomy
+    assert prediction.boundary is None
+    inside = prediction.infection[lungs > 0]
+    assert (inside > 0).all()
+    assert inside.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "recipe", "code"),
+    [
+        ({"width": 2, "attention_grid": 8}, {}, "model-wrong-task"),
+        ({"width": 2, "attention_grid": 8}, TissueRecipe().to_dict(), "model-input-shape"),
+        ({**VOXELWISE, "inputs": 3}, TissueRecipe().to_dict(), "model-input-shape"),
+    ],
+)
+def test_networks_over_other_lobes_are_refused(
+    tmp_path: Path, options: dict[str, Any], recipe: dict[str, float], code: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        open_infection_model("any", packed(tmp_path, options, recipe), "cpu")
+    assert caught.value.code == code
