@@ -30,7 +30,9 @@ _ABOUT_SLICES = """\
 COVID-SemiSeg, the 48 test slices of the Inf-Net papers: Dice as the mean over 256 thresholds after
 stretching each map, as published, and plainly at 0.5, each with a 95% bootstrap interval over
 slices. Lite networks, trained on the 50 slices on one CPU core ("semi": also on our own labels of
-the 1600; "from-volumes": started from the bundled `inf-net-lite`). They are not bundled.
+the 1600; "from-volumes": started from the bundled `inf-net-lite`). "Sharpened" maps have their
+logits divided by a temperature chosen on a fold of the 50: the mean over thresholds takes soft
+borders for errors, and no pixel crosses 0.5. The networks are not bundled.
 [Every measurement](training/reports/semiseg.md), and [how](training/semiseg/README.md)."""
 
 _ABOUT_VOLUMES = """\

@@ -75,7 +75,7 @@ def test_a_consensus_is_the_mean_and_has_a_row(tmp_path: Path) -> None:
     assert combine([str(one), str(two), "--out", str(out), "--sharpen", str(report)]) == 0
     assert np.unique(read_map(out, "2")) == sharpened(np.array([220], dtype=np.uint8), 0.5)
     labels = [row.label for row in own_rows(tmp_path / "runs")]
-    assert "one, 7 steps + two, 7 steps; sharpened, T 0.5" in labels
+    assert "consensus of one, two; sharpened, T 0.5" in labels
     assert "one, 7 steps" in labels
 
 

@@ -96,8 +96,11 @@ def own_rows(runs: Path) -> list[Row]:
 
 def _label(about: dict[str, Any]) -> str:
     """Return what a row is called: the network or the members, and whether maps are sharpened."""
-    members = about.get("members", [about])
-    name = " + ".join(f"{member['run']}, {member['steps']} steps" for member in members)
+    members = about.get("members")
+    if members is None:
+        name = f"{about['run']}, {about['steps']} steps"
+    else:
+        name = "consensus of " + ", ".join(member["run"] for member in members)
     temperature = about.get("temperature", 1.0)
     return name if temperature == 1.0 else f"{name}; sharpened, T {temperature:g}"
 
