@@ -23,11 +23,9 @@ from CovidLesionSegLib.engine.devices import resolve_device
 from CovidLesionSegLib.engine.models import (
     DEFAULT_MODEL,
     LUNG_MODEL,
-    open_infection_model,
     open_lung_model,
 )
 from CovidLesionSegLib.engine.slice_model import InfectionModel
-from CovidLesionSegLib.engine.tissue_model import TissueModel
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
@@ -36,7 +34,7 @@ from . import semiseg_evaluation, volume_evaluation
 from .command_line import command
 from .config import DataConfig
 from .data.volumes import VolumeFiles, find_volumes, load_volume
-from .predictions import PredictionFolder, predict_bare
+from .predictions import PredictionFolder, open_slice_model, predict_bare
 from .splits import VOLUMES, load_split
 from .tables import interval_text
 from .volume_evaluation import Scores, infection_scores, lung_scores
@@ -83,7 +81,7 @@ def evaluate(
         task: ``"volumes"`` (lesions) or ``"lungs"``.
         files: The cases.
         store: Where the models are.
-        model_id: Infection model, or several as `open_infection_model` takes them; not used
+        model_id: Infection model, or several as `open_slice_model` takes them; not used
             for lungs.
         device: Torch device.
         predictions: Where predictions of lesions are kept.
@@ -96,14 +94,7 @@ def evaluate(
     cases: dict[str, Scores] = {}
     model: InfectionModel | None = None
     if task == "volumes":
-        opened = open_infection_model(model_id, None, device, store)
-        if isinstance(opened, TissueModel):
-            raise InputError(
-                "model-wrong-task",
-                f"{model_id!r} has no bare network that sees slices.",
-                "Its scores are made by python -m training.severity_volumes evaluate.",
-            )
-        model = opened
+        model = open_slice_model(model_id, device, store)
         digests.update(model.weights_sha256)
     for entry in files:
         volume = load_volume(entry)

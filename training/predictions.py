@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
 from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
+from CovidLesionSegLib.engine.models import open_infection_model
 from CovidLesionSegLib.engine.postprocess import find_infection, infection_mask
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.result import Anatomy, LobeSource
 from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
+from CovidLesionSegLib.engine.tissue_model import TissueModel
 from CovidLesionSegLib.engine.volume import CtVolume
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.weights.store import WeightsStore
 
 from .metrics import Mask
 
@@ -46,6 +50,24 @@ class CasePrediction:
         """Return the same before findings hardly denser than the lung around are left out."""
         found = infection_mask(self.probability, self.lungs, self.threshold, self.voxel_volume_ml)
         return found > 0
+
+
+def open_slice_model(
+    model_id: str, device: str, store: WeightsStore | None = None
+) -> InfectionModel:
+    """Open a model for infection, as `open_infection_model` does, that sees slices.
+
+    Raises:
+        InputError: ``model-wrong-task`` for one that sees tissue block by block.
+    """
+    model = open_infection_model(model_id, None, device, store)
+    if isinstance(model, TissueModel):
+        raise InputError(
+            "model-wrong-task",
+            f"{model_id!r} sees blocks of tissue, not slices.",
+            "Its scores are made by python -m training.severity_volumes evaluate.",
+        )
+    return model
 
 
 def predict_case(ct: CtVolume, model: InfectionModel, lung_model: SliceModel) -> CasePrediction:

@@ -24,14 +24,14 @@ from CovidLesionSegLib.nets.registry import create_from_config
 from Testing.support.tiny_volumes import write_case
 from training.config import load_config
 from training.data.volumes import LabelledVolume
-from training.lesion_classes import evaluate, main
-from training.lesion_classes_learned import learned_calls
-from training.lesion_classes_network import consolidation_of, network_calls
-from training.lesion_classes_rules import Calls, calls_of, chosen_rule, smoothed
-from training.lesion_classes_scale import GreyScale, estimate_scale
-from training.lesion_classes_slices import ClassSlice, grid_of, on_canvas, read_class_slices
-from training.lesion_classes_train import open_classes
-from training.lesion_classes_volumes import compare
+from training.lesion_classes.__main__ import evaluate, main
+from training.lesion_classes.learned import learned_calls
+from training.lesion_classes.network import consolidation_of, network_calls
+from training.lesion_classes.rules import Calls, calls_of, chosen_rule, smoothed
+from training.lesion_classes.scale import GreyScale, estimate_scale
+from training.lesion_classes.slices import ClassSlice, grid_of, on_canvas, read_class_slices
+from training.lesion_classes.train import open_classes
+from training.lesion_classes.volumes import compare
 from training.semiseg.slices import LAYOUTS, load_folds
 
 _CONFIG = Path(__file__).parents[2] / "training" / "configs" / "lesion-classes-lite.json"
@@ -40,7 +40,7 @@ _HEIGHT, _WIDTH = 240, 300
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.lesion_classes_learned.STEPS", 3)
+    monkeypatch.setattr("training.lesion_classes.learned.STEPS", 3)
 
 
 def _chest(seed: int = 0) -> NDArray[np.float64]:
@@ -254,7 +254,7 @@ def test_the_command_writes_report_and_table(tmp_path: Path) -> None:
 
 
 def test_a_rule_is_learned_from_the_other_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.lesion_classes_learned.STEPS", 100)
+    monkeypatch.setattr("training.lesion_classes.learned.STEPS", 100)
     near = (slice(105, 175), slice(45, 115))
     classes, hu = _disease()[near], _chest().astype(np.float32)[near]
     right = [_slice(hu, classes, key) for key in ("a", "b", "c")]

@@ -32,6 +32,7 @@ from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.engine.result import Anatomy, LobeSource
 from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
 from CovidLesionSegLib.engine.volume import CtVolume
+from training.predictions import open_slice_model
 
 from .infected_percent import percent_row, write_percents
 
@@ -122,13 +123,9 @@ def evaluate_case(
 
 
 def _open_networks() -> tuple[SliceModel, InfectionModel]:
-    from CovidLesionSegLib.engine.models import (
-        DEFAULT_MODEL,
-        open_infection_model,
-        open_lung_model,
-    )
+    from CovidLesionSegLib.engine.models import DEFAULT_MODEL, open_lung_model
 
-    return open_lung_model("cpu"), open_infection_model(DEFAULT_MODEL, None, "cpu")
+    return open_lung_model("cpu"), open_slice_model(DEFAULT_MODEL, "cpu")
 
 
 def _read_table(name: str) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe, resample_in_plane, window_to_uint8
+from training.semiseg.slices import SliceSet, find_slices, layout_folders, open_layout, read_slice
 
-from .lesion_classes_scale import GreyScale, estimate_scale
-from .semiseg.slices import SliceSet, find_slices, layout_folders, open_layout, read_slice
+from .scale import GreyScale, estimate_scale
 
 LUNGS_WIDTH_MM = 280.0
 """Typical width of both lungs of an adult, at the levels that show lesions."""

@@ -14,14 +14,14 @@ from torch.nn import functional as F
 from CovidLesionSegLib.engine.windowing import SliceRecipe, normalise
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.outputs import ModelOutput
+from training.config import load_config
+from training.export_weights import load_average
+from training.run_folder import RunFolder
+from training.semiseg.batches import options_of
+from training.semiseg.curriculum import split_of_fold
 
-from .config import load_config
-from .export_weights import load_average
-from .lesion_classes_rules import Calls, calls_of
-from .lesion_classes_slices import ClassSlice, grid_of, on_canvas
-from .run_folder import RunFolder
-from .semiseg.batches import options_of
-from .semiseg.curriculum import split_of_fold
+from .rules import Calls, calls_of
+from .slices import ClassSlice, grid_of, on_canvas
 
 
 def network_calls(slices: Sequence[ClassSlice], runs: Sequence[Path]) -> dict[str, Calls]:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .lesion_classes_rules import Calls, calls_of, smoothed_within
-from .lesion_classes_slices import ClassSlice
-from .semiseg.slices import CONSOLIDATION
+from training.semiseg.slices import CONSOLIDATION
+
+from .rules import Calls, calls_of, smoothed_within
+from .slices import ClassSlice
 
 SCALES_MM = (1.0, 2.0, 4.0, 8.0)
 _HIDDEN = 16

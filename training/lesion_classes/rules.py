@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .lesion_classes_slices import ClassSlice
-from .semiseg.slices import CONSOLIDATION, GROUND_GLASS
+from training.semiseg.slices import CONSOLIDATION, GROUND_GLASS
+
+from .slices import ClassSlice
 
 BORDERS_HU = tuple(range(-600, 1, 25))
 SMOOTHINGS_MM = (0.0, 1.0, 2.0, 3.0, 4.0)

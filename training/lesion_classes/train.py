@@ -1,4 +1,4 @@
-"""Train the class network for CTs: ``python -m training.lesion_classes_train CONFIG --data DIR``.
+"""Train the class network for CTs: ``python -m training.lesion_classes.train CONFIG --data DIR``.
 
 It learns ground glass and consolidation from the slices of COVID-SemiSeg in HU, clinical
 orientation and estimated size, with the expert's infection as its prior, every second time with
@@ -15,16 +15,17 @@ from pathlib import Path
 
 import torch
 
-from .command_line import command
-from .config import TrainingConfig, load_config
-from .lesion_classes_slices import class_slice_set
-from .lessons import Curriculum
-from .semiseg.batches import options_of
-from .semiseg.curriculum import split_of_fold
-from .semiseg.lesson import SemisegLesson
-from .semiseg.train import add_common
-from .splits import Split
-from .train import run_lesson
+from training.command_line import command
+from training.config import TrainingConfig, load_config
+from training.lessons import Curriculum
+from training.semiseg.batches import options_of
+from training.semiseg.curriculum import split_of_fold
+from training.semiseg.lesson import SemisegLesson
+from training.semiseg.train import add_common
+from training.splits import Split
+from training.train import run_lesson
+
+from .slices import class_slice_set
 
 
 def open_classes(
@@ -57,7 +58,7 @@ def open_classes(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.lesion_classes_train", description=__doc__
+        prog="python -m training.lesion_classes.train", description=__doc__
     )
     parser.add_argument("config", type=Path, help="JSON file")
     parser.add_argument("--out", type=Path, required=True, help="run folder")

@@ -2,7 +2,7 @@
 
 On the labelled slices of COVID-SemiSeg, inside the expert's infection: what the engine's HU border
 says, what other borders and a smoothing within the infection would, and what networks trained on
-the other folds do (``--runs``, one per fold of `training.lesion_classes_train`). The official test
+the other folds do (``--runs``, one per fold of `training.lesion_classes.train`). The official test
 slices are not used. Border and smoothing that a slice is scored with are chosen on the other folds.
 """
 
@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
+from training.command_line import command
+from training.metrics import bootstrap_interval
+from training.semiseg.slices import CONSOLIDATION, GROUND_GLASS, load_folds
 
-from .command_line import command
-from .lesion_classes_learned import learned_calls
-from .lesion_classes_network import network_calls
-from .lesion_classes_rules import (
+from .learned import learned_calls
+from .network import network_calls
+from .rules import (
     SCORES,
     SMOOTHINGS_MM,
     BorderRule,
@@ -33,14 +35,12 @@ from .lesion_classes_rules import (
     chosen_rule,
     mean_dice,
 )
-from .lesion_classes_slices import ClassSlice, read_class_slices
-from .lesion_classes_text import report_text
-from .lesion_classes_volumes import compare_volumes, usual_choice
-from .metrics import bootstrap_interval
-from .semiseg.slices import CONSOLIDATION, GROUND_GLASS, load_folds
+from .slices import ClassSlice, read_class_slices
+from .text import report_text
+from .volumes import compare_volumes, usual_choice
 
 _LOG = logging.getLogger("training")
-REPORT = Path(__file__).parent / "reports" / "lesion-classes.json"
+REPORT = Path(__file__).parents[1] / "reports" / "lesion-classes.json"
 ENGINE, BEST_RULE = "engine", "chosen border and smoothing"
 _PERCENTILES = (10, 25, 50, 75, 90)
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
+from training.tables import interval_text, markdown_table
 
-from .lesion_classes_learned import SCALES_MM
-from .lesion_classes_scale import AIR_HU, FAT_HU, SOFT_TISSUE_HU
-from .tables import interval_text, markdown_table
+from .learned import SCALES_MM
+from .scale import AIR_HU, FAT_HU, SOFT_TISSUE_HU
 
 _COLUMNS = {
     "ground_glass_dice": "ground glass Dice",

@@ -1,0 +1,1 @@
+"""Ground glass and consolidation: what tells them apart, measured against experts' slices."""
