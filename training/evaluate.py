@@ -23,9 +23,11 @@ from CovidLesionSegLib.engine.devices import resolve_device
 from CovidLesionSegLib.engine.models import (
     DEFAULT_MODEL,
     LUNG_MODEL,
+    open_infection_model,
     open_lung_model,
 )
 from CovidLesionSegLib.engine.slice_model import InfectionModel
+from CovidLesionSegLib.engine.tissue_model import TissueModel
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
@@ -34,7 +36,7 @@ from . import semiseg_evaluation, volume_evaluation
 from .command_line import command
 from .config import DataConfig
 from .data.volumes import VolumeFiles, find_volumes, load_volume
-from .predictions import PredictionFolder, open_slice_model, predict_bare
+from .predictions import PredictionFolder, predict_bare
 from .splits import VOLUMES, load_split
 from .tables import interval_text
 from .volume_evaluation import Scores, infection_scores, lung_scores
@@ -81,7 +83,7 @@ def evaluate(
         task: ``"volumes"`` (lesions) or ``"lungs"``.
         files: The cases.
         store: Where the models are.
-        model_id: Infection model, or several as `open_slice_model` takes them; not used
+        model_id: Infection model, or several as `open_infection_model` takes them; not used
             for lungs.
         device: Torch device.
         predictions: Where predictions of lesions are kept.
@@ -92,9 +94,9 @@ def evaluate(
     lung_model = open_lung_model(device, store)
     digests = {lung_model.id: lung_model.sha256}
     cases: dict[str, Scores] = {}
-    model: InfectionModel | None = None
+    model: InfectionModel | TissueModel | None = None
     if task == "volumes":
-        model = open_slice_model(model_id, device, store)
+        model = open_infection_model(model_id, None, device, store)
         digests.update(model.weights_sha256)
     for entry in files:
         volume = load_volume(entry)
@@ -102,7 +104,7 @@ def evaluate(
             cases[entry.key] = lung_scores(volume, lung_model)
         else:
             predicted = predictions.predict(volume.ct, model, lung_model)
-            bare = predict_bare(volume.ct, model)
+            bare = None if isinstance(model, TissueModel) else predict_bare(volume.ct, model)
             cases[entry.key] = infection_scores(volume, predicted, bare)
         _LOG.info("%s: %s", entry.key, _brief(cases[entry.key]))
     return {key: scores for key, scores in cases.items() if scores}, digests

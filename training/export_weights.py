@@ -67,12 +67,14 @@ def split_text(split: Split, calibrated_on: Sequence[str] = ()) -> str:
 
     Args:
         split: The split.
-        calibrated_on: Cases that temperature and threshold were chosen on, where those are not
-            the validation cases of the split.
+        calibrated_on: Cases that temperature and threshold were chosen on; none for a model
+            that was not calibrated.
     """
     trained = f"By patient, split {split.name!r}: trained on {', '.join(split.training)}; "
     validation = ", ".join(split.validation)
-    if not calibrated_on or set(calibrated_on) == set(split.validation):
+    if not calibrated_on:
+        return f"{trained}validation (the scores here): {validation}."
+    if set(calibrated_on) == set(split.validation):
         return f"{trained}validation (temperature, threshold and the scores here): {validation}."
     return (
         f"{trained}held out: {validation}; temperature and threshold chosen on "

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.masks import bounding_box
-from CovidLesionSegLib.engine.models import open_lung_model
+from CovidLesionSegLib.engine.models import open_lung_model, open_slice_model
 from CovidLesionSegLib.engine.slice_model import SliceModel
 
 from .command_line import command
@@ -32,7 +32,7 @@ from .data.volumes import LabelledVolume, load_volume
 from .evaluate import select_cases
 from .half_precision import bundled_slice_models
 from .metrics import Mask, overlap_scores
-from .predictions import PredictionFolder, open_slice_model
+from .predictions import PredictionFolder
 
 _LOG = logging.getLogger("training")
 COMMAND = "python -m training.failure_cases"
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = {}
     for entry in bundled_slice_models():
         if entry.task == "infection":
-            (model,) = open_slice_model(entry.id, "cpu").members
+            model = open_slice_model(entry.id, "cpu")
             models[entry.id] = _model_report(
                 model, lung_model, options.data, kept, options.pictures
             )

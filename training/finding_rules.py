@@ -24,7 +24,7 @@ import torch
 from scipy import ndimage
 
 from CovidLesionSegLib.engine.masks import TOUCHING, Mask
-from CovidLesionSegLib.engine.models import open_lung_model
+from CovidLesionSegLib.engine.models import open_lung_model, open_slice_model
 from CovidLesionSegLib.engine.postprocess import LARGE_SHARE
 from CovidLesionSegLib.engine.surroundings import (
     SURROUNDINGS_MM,
@@ -40,7 +40,7 @@ from .config import load_config
 from .data.volumes import load_volume
 from .evaluate import patients_by_case, select_cases
 from .k_fold import WORK
-from .predictions import CasePrediction, PredictionFolder, open_slice_model
+from .predictions import CasePrediction, PredictionFolder
 from .run_folder import RunFolder
 from .splits import split_of
 from .tables import markdown_table
@@ -269,7 +269,7 @@ def _scans_of(run: RunFolder, data_dir: Path, work: Path) -> dict[str, Scan]:
     config = load_config(run.config)
     store = WeightsStore(work / "models", user_model_dir())
     model, lungs = (
-        open_slice_model(config.name, "cpu", store),
+        open_slice_model(config.name, "cpu", store=store),
         open_lung_model("cpu", store),
     )
     scans = {}

@@ -155,8 +155,11 @@ def still_valid(report: Path, entries: Sequence[CatalogueEntry]) -> dict[str, An
 
 def bundled_slice_models() -> list[CatalogueEntry]:
     """Return the bundled models that take slices of a volume."""
-    models = default_store().models()
-    return [model.entry for model in models if model.origin == "bundled" and model.entry.recipe]
+    return [
+        model.entry
+        for model in default_store().models()
+        if model.origin == "bundled" and model.entry.task in ("infection", "lungs")
+    ]
 
 
 def _report(entry: CatalogueEntry, volumes: Sequence[LabelledVolume]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ _VARIANTS = {
     "network": "bare network",
     "engine": "network corrected by the CT, as users run it",
     "classical": "the CT alone, without the network",
+    "held-out slices": "inside the expert's infection, by networks trained on the other folds",
 }
 
 
@@ -111,17 +112,27 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _facts(entry: CatalogueEntry) -> str:
-    window = entry.recipe.get("window_hu")
     rows = {
         "task": entry.task,
-        "network": f"{entry.family}, {entry.scale}, {entry.encoder}",
-        "input": f"window {window} HU, {entry.recipe.get('pixel_mm')} mm pixels, "
-        f"neighbouring slices {entry.recipe.get('context_mm')} mm away",
+        "network": ", ".join(filter(None, (entry.family, entry.scale, entry.encoder))),
+        "input": _input_text(entry.recipe),
         "threshold, temperature": f"{entry.threshold}, {entry.temperature}",
         "file": f"{entry.file}, {entry.bytes:,} bytes, {entry.dtype}",
         "sha256": f"`{entry.sha256}`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def _input_text(recipe: Mapping[str, Any]) -> str:
+    if "block_mm" in recipe:
+        return f"what the HU of a block of {recipe['block_mm']:g} mm and of its lobe are like"
+    if "scales_mm" in recipe:
+        scales = ", ".join(f"{scale:g}" for scale in recipe["scales_mm"])
+        return f"HU, and their mean and deviation within the infection at {scales} mm"
+    return (
+        f"window {recipe.get('window_hu')} HU, {recipe.get('pixel_mm')} mm pixels, "
+        f"neighbouring slices {recipe.get('context_mm')} mm away"
+    )
 
 
 def _use(entry: CatalogueEntry) -> str:
@@ -139,7 +150,8 @@ def _use(entry: CatalogueEntry) -> str:
 
 
 def _scores(report: Mapping[str, Any]) -> str:
-    parts = [f"## Scores\n\nMade by `{report['command']}`; 95% intervals over patients."]
+    over = "slices" if "held-out slices" in report["summary"] else "patients"
+    parts = [f"## Scores\n\nMade by `{report['command']}`; 95% intervals over {over}."]
     for variant, figures in report["summary"].items():
         names = list(figures)
         lines = [

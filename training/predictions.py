@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
+from CovidLesionSegLib.engine.lobes import find_lobes
 from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
-from CovidLesionSegLib.engine.models import open_infection_model
 from CovidLesionSegLib.engine.postprocess import find_infection, infection_mask
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.result import Anatomy, LobeSource
 from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
 from CovidLesionSegLib.engine.tissue_model import TissueModel
 from CovidLesionSegLib.engine.volume import CtVolume
-from CovidLesionSegLib.errors import InputError
-from CovidLesionSegLib.weights.store import WeightsStore
 
 from .metrics import Mask
 
@@ -52,29 +50,15 @@ class CasePrediction:
         return found > 0
 
 
-def open_slice_model(
-    model_id: str, device: str, store: WeightsStore | None = None
-) -> InfectionModel:
-    """Open a model for infection, as `open_infection_model` does, that sees slices.
-
-    Raises:
-        InputError: ``model-wrong-task`` for one that sees tissue block by block.
-    """
-    model = open_infection_model(model_id, None, device, store)
-    if isinstance(model, TissueModel):
-        raise InputError(
-            "model-wrong-task",
-            f"{model_id!r} sees blocks of tissue, not slices.",
-            "Its scores are made by python -m training.severity_volumes evaluate.",
-        )
-    return model
-
-
-def predict_case(ct: CtVolume, model: InfectionModel, lung_model: SliceModel) -> CasePrediction:
+def predict_case(
+    ct: CtVolume, model: InfectionModel | TissueModel, lung_model: SliceModel
+) -> CasePrediction:
     """Run lungs and infection of a CT as the pipeline does."""
     reporter = Reporter()
-    lungs = segment_lungs(ct, predict_lungs(ct, lung_model, reporter)).labels
-    anatomy = Anatomy(lungs, None, LobeSource.NONE)
+    lungs = segment_lungs(ct, predict_lungs(ct, lung_model, reporter))
+    anatomy = Anatomy(lungs.labels, None, LobeSource.NONE)
+    if isinstance(model, TissueModel):  # the only one that lobes say something to
+        anatomy = find_lobes(ct, lungs, None)
     prediction, anatomy = predict_with_lungs(ct, anatomy, model, reporter)
     return CasePrediction(prediction.infection, anatomy.lungs, model.threshold, ct.voxel_volume_ml)
 
@@ -101,7 +85,7 @@ class PredictionFolder:
         self._path = path
 
     def predict(
-        self, ct: CtVolume, model: InfectionModel, lung_model: SliceModel
+        self, ct: CtVolume, model: InfectionModel | TissueModel, lung_model: SliceModel
     ) -> CasePrediction:
         """Return the kept prediction of a CT, or make and keep it."""
         if self._path is None:
@@ -119,7 +103,7 @@ class PredictionFolder:
             )
 
 
-def _key(ct: CtVolume, model: InfectionModel, lung_model: SliceModel) -> str:
+def _key(ct: CtVolume, model: InfectionModel | TissueModel, lung_model: SliceModel) -> str:
     sha = hashlib.sha256(np.ascontiguousarray(ct.hu).tobytes())
     digests = {**model.weights_sha256, **lung_model.weights_sha256}
     sha.update(json.dumps([digests, ct.spacing_mm_zyx], sort_keys=True).encode())

@@ -22,7 +22,14 @@ LUNGS = _HERE / "anatomy" / "results" / "lungs.json"
 SECTION = "scores"
 _LUNGS_OF_USERS = "with_infection"
 K_FOLD = REPORTS / "k-fold.json"
-MODELS = ("inf-net-lite", "bsnet-lite", "co-supervision-lite", "consensus")
+MODELS = (
+    "inf-net-lite",
+    "bsnet-lite",
+    "co-supervision-lite",
+    "consensus",
+    "relation-lite",
+    "dram-lite",
+)
 
 SEMISEG = REPORTS / "semiseg.json"
 
@@ -43,13 +50,15 @@ interval; "error" is the mean absolute error of the infected percentage in point
 readers of such scans agree at a Dice of .74 to .86. `{healthy}` is a nearly healthy scan in
 expiration: the column says how much of its lung is called infected where experts see {truth}%.
 It is little because findings hardly denser than the lung around them are left out, a rule that was
-[found on these scans](training/README.md#findings-that-are-hardly-denser-than-the-lung)."""
+[found on these scans](training/README.md#findings-that-are-hardly-denser-than-the-lung).
+`relation-lite` and `dram-lite`, which learned from severity scores alone, are for research and no
+part of the consensus."""
 
 _OTHER_TABLES = """\
 The commands need the data and the runs as well (`--data`, `--runs`, `--out`):
 [training/README.md](training/README.md) has them in full. More tables:
 [infected percentage by expert and model](training/anatomy/results/infected_percent.md),
-[dRAM from severity scores alone](training/reports/dram-lite.md),
+[dRAM from severity scores alone](training/reports/dram.md),
 [relation-driven training against its own ablation](training/reports/relation-ablation.md)."""
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
+from CovidLesionSegLib.engine.postprocess import find_infection
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.severity import lobe_involvement_score
 from CovidLesionSegLib.engine.tissue_model import TissueModel, predict_tissue
@@ -52,6 +53,7 @@ _LEAST_INFECTED_ML = 1.0
 _COLUMNS = {"iou": "IoU", "dice": "Dice", "same_scores": "same scores", "infected_ml": "ml"}
 _MEANS = {
     "dram": "the map at 0.5; where it was made of the windowed lobe, on dense tissue only",
+    "findings": "the map as users get it: 3D step, and nothing hardly denser than the lung around",
     "density": "all dense tissue, without any network",
     "final": "slice network trained on the pseudo labels, at 0.5 within the lobes",
 }
@@ -157,7 +159,11 @@ def evaluate(
     for entry, case in zip(files, open_severity(config, data_dir, cache_dir, keys), strict=True):
         probability, volume, labels = _mapped(model, config, entry, case, cache_dir)
         dense = dense_tissue(case, labels)
-        masks = {"dram": (probability >= 0.5) & _allowed(config, dense), "density": dense}
+        masks = {"dram": (probability >= 0.5) & _allowed(config, dense)}
+        if _sees_tissue(config):
+            found = find_infection(volume.ct, probability.astype(np.float16), labels, 0.5)
+            masks["findings"] = found.mask > 0
+        masks["density"] = dense
         if final is not None:
             masks["final"] = final_mask(final_model, final_config.recipe, volume, labels)
         cases[entry.key] = case_scores(masks, volume, case, labels)

@@ -27,26 +27,29 @@ _LEAST_DISEASE_ML = 1.0
 Scores = dict[str, dict[str, float]]
 
 
-def infection_scores(volume: LabelledVolume, prediction: CasePrediction, bare: Mask) -> Scores:
+def infection_scores(
+    volume: LabelledVolume, prediction: CasePrediction, bare: Mask | None
+) -> Scores:
     """Score an infection model on one case.
 
     Args:
         volume: The case.
         prediction: What the pipeline says about it.
-        bare: What the network alone says, see `predict_bare`.
+        bare: What the network alone says, see `predict_bare`; None for one that needs lungs.
 
     Returns:
         Scores by variant: ``pipeline`` is what a user gets (the engine's lungs, cropped input,
         3D step), ``expert-lungs`` cuts the bare probability to the expert's lungs where they
-        are labelled, ``no-lungs`` takes the bare probability.
+        are labelled, ``no-lungs`` takes the bare probability; both only with ``bare``.
     """
     truth = volume.infection == 1
     expert = np.zeros(truth.shape, dtype=bool) if volume.lung is None else volume.lung == 1
-    unlabelled = ~labelled_slices(volume)
-    allowed = expert | truth
-    allowed[unlabelled] = prediction.lungs[unlabelled] > 0
-    seen = prediction.mask(volume.ct)
-    masks = {"pipeline": seen, "expert-lungs": bare & allowed, "no-lungs": bare}
+    masks = {"pipeline": prediction.mask(volume.ct)}
+    if bare is not None:
+        unlabelled = ~labelled_slices(volume)
+        allowed = expert | truth
+        allowed[unlabelled] = prediction.lungs[unlabelled] > 0
+        masks.update({"expert-lungs": bare & allowed, "no-lungs": bare})
     predicted_lungs = {"pipeline": prediction.lungs > 0}
     return {
         name: {

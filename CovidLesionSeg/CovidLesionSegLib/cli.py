@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from .commands import batch, benchmark, demo, export, models, phantom, segment
+from .commands import batch, benchmark, classes, demo, export, models, phantom, segment
 from .errors import CancelledError, CovidLesionSegError
 from .version import __version__
 
 _LOG = logging.getLogger(__name__)
-_COMMANDS = (segment, batch, export, demo, phantom, models, benchmark)
+_COMMANDS = (segment, batch, export, classes, demo, phantom, models, benchmark)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -83,8 +83,8 @@ def test_the_file_says_what_its_calibration_was_chosen_on(
 
 def test_a_split_says_so_where_it_was_calibrated_on_itself() -> None:
     split = load_split("fold-1")
-    assert split_text(split, split.validation) == split_text(split)
-    assert "temperature, threshold and the scores here" in split_text(split)
+    assert "validation (the scores here)" in split_text(split)
+    assert "temperature, threshold and the scores here" in split_text(split, split.validation)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +16,45 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
+from CovidLesionSegLib.engine.lesion_classes import open_class_model
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.config import ModelConfig
 from CovidLesionSegLib.nets.outputs import ModelOutput
 from CovidLesionSegLib.nets.registry import create_from_config
+from CovidLesionSegLib.weights.catalogue import RESEARCH, format_catalogue, read_catalogue
+from CovidLesionSegLib.weights.store import WeightsStore
 from Testing.support.tiny_volumes import write_case
-from training.config import load_config
+from training.config import TrainingConfig, load_config
 from training.data.volumes import LabelledVolume
+from training.lesion_classes import head
 from training.lesion_classes.__main__ import evaluate, main
-from training.lesion_classes.learned import learned_calls
+from training.lesion_classes.learned import CONFIG, learned_calls
 from training.lesion_classes.network import consolidation_of, network_calls
 from training.lesion_classes.rules import Calls, calls_of, chosen_rule, smoothed
 from training.lesion_classes.scale import GreyScale, estimate_scale
 from training.lesion_classes.slices import ClassSlice, grid_of, on_canvas, read_class_slices
 from training.lesion_classes.train import open_classes
 from training.lesion_classes.volumes import compare
+from training.model_cards import with_scores
 from training.semiseg.slices import LAYOUTS, load_folds
 
 _CONFIG = Path(__file__).parents[2] / "training" / "configs" / "lesion-classes-lite.json"
 _HEIGHT, _WIDTH = 240, 300
 
 
+def _with_steps(steps: int) -> TrainingConfig:
+    config = load_config(CONFIG)
+    return replace(config, optimisation=replace(config.optimisation, steps=steps))
+
+
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.lesion_classes.learned.STEPS", 3)
+    for module in ("__main__", "head"):
+        monkeypatch.setattr(
+            f"training.lesion_classes.{module}.load_config", lambda _: _with_steps(3)
+        )
 
 
 def _chest(seed: int = 0) -> NDArray[np.float64]:
@@ -253,20 +267,40 @@ def test_the_command_writes_report_and_table(tmp_path: Path) -> None:
     assert f"{engine:.3f}" in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
-def test_a_rule_is_learned_from_the_other_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.lesion_classes.learned.STEPS", 100)
+def test_a_rule_is_learned_from_the_other_folds() -> None:
+    config = _with_steps(100)
     near = (slice(105, 175), slice(45, 115))
     classes, hu = _disease()[near], _chest().astype(np.float32)[near]
     right = [_slice(hu, classes, key) for key in ("a", "b", "c")]
     swapped = np.where(classes > 0, 3 - classes, 0).astype(np.uint8)
     slices = [*right, _slice(hu, swapped, "d")]
-    calls = learned_calls(slices, [["a", "b", "c"], ["d"]])
-    again = learned_calls(slices, [["a", "b", "c"], ["d"]])
+    calls = learned_calls(slices, [["a", "b", "c"], ["d"]], config)
+    again = learned_calls(slices, [["a", "b", "c"], ["d"]], config)
     assert calls == again
     learned = calls["d"].scores()["consolidation_dice"]
     assert learned is not None
     assert learned < 0.1
     assert calls_of(classes == 2, classes).scores()["consolidation_dice"] == 1.0
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_the_bundled_network_is_made_and_scored_by_one_command(tmp_path: Path) -> None:
+    _write(tmp_path / "data", [key for fold in load_folds() for key in fold[:1]])
+    report, out = tmp_path / "report.json", tmp_path / "out"
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(out), "--json", str(report)]
+    assert head.main(arguments) == 0
+    values = json.loads(report.read_text(encoding="utf-8"))
+    (entry,) = read_catalogue(out / "models.json")
+    assert values["weights_sha256"] == {entry.id: entry.sha256}
+    assert entry.role == RESEARCH
+    assert len(values["cases"]) == 5
+    store = WeightsStore(out, tmp_path / "nobody")
+    assert open_class_model(entry.id, store).dice == {}
+    scored = with_scores(entry, values)
+    (out / "models.json").write_text(format_catalogue((scored,)), encoding="utf-8")
+    summary = values["summary"][head.VARIANT]
+    expected = {name: summary[name]["mean"] for name in summary if "dice" in name}
+    assert open_class_model(entry.id, store).dice == expected
 
 
 def test_every_fold_needs_its_network() -> None:

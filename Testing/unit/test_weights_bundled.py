@@ -6,7 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
+from CovidLesionSegLib.engine.lesion_classes import TASK, density_recipe
 from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL
+from CovidLesionSegLib.engine.tissue_model import TissueRecipe
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.resources import resources_dir
 from CovidLesionSegLib.weights.packing import unpack_model
@@ -60,5 +62,9 @@ def test_every_card_is_filled_in(bundled: tuple[StoredModel, ...]) -> None:
 
 
 def test_every_recipe_can_be_followed(bundled: tuple[StoredModel, ...]) -> None:
+    readers = {"severity": TissueRecipe.from_dict}
     for model in bundled:
-        SliceRecipe.from_dict(dict(model.entry.recipe))
+        if model.entry.task == TASK:
+            assert dict(model.entry.recipe) == density_recipe()
+            continue
+        readers.get(model.entry.task, SliceRecipe.from_dict)(dict(model.entry.recipe))

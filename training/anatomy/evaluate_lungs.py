@@ -30,9 +30,8 @@ from CovidLesionSegLib.engine.postprocess import find_infection
 from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.engine.result import Anatomy, LobeSource
-from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
+from CovidLesionSegLib.engine.slice_model import SliceModel
 from CovidLesionSegLib.engine.volume import CtVolume
-from training.predictions import open_slice_model
 
 from .infected_percent import percent_row, write_percents
 
@@ -89,7 +88,7 @@ def _share_inside(infected: NDArray[np.bool_], lung: NDArray[np.bool_]) -> float
 
 
 def evaluate_case(
-    path: Path, networks: tuple[SliceModel, InfectionModel] | None
+    path: Path, networks: tuple[SliceModel, SliceModel] | None
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Evaluate the case of one ``_ct.nii.gz``.
 
@@ -122,8 +121,8 @@ def evaluate_case(
     return row, percent_row(expert == 1, infection > 0, anatomy.lungs > 0, found > 0, slices)
 
 
-def _open_networks() -> tuple[SliceModel, InfectionModel]:
-    from CovidLesionSegLib.engine.models import DEFAULT_MODEL, open_lung_model
+def _open_networks() -> tuple[SliceModel, SliceModel]:
+    from CovidLesionSegLib.engine.models import DEFAULT_MODEL, open_lung_model, open_slice_model
 
     return open_lung_model("cpu"), open_slice_model(DEFAULT_MODEL, "cpu")
 

@@ -20,10 +20,11 @@ import numpy as np
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
 from training.command_line import command
+from training.config import load_config
 from training.metrics import bootstrap_interval
 from training.semiseg.slices import CONSOLIDATION, GROUND_GLASS, load_folds
 
-from .learned import learned_calls
+from .learned import CONFIG, learned_calls
 from .network import network_calls
 from .rules import (
     SCORES,
@@ -89,7 +90,7 @@ def evaluate(slices: Sequence[ClassSlice], runs: Sequence[Path] = ()) -> dict[st
         rules[f"smoothed {sigma:g} mm"] = borders[sigma, CONSOLIDATION_FROM_HU]
     rules["chosen border"], choices["chosen border"] = chosen_rule(plain, folds)
     rules[BEST_RULE], choices[BEST_RULE] = chosen_rule(borders, folds)
-    rules["learned densities"] = learned_calls(slices, folds)
+    rules["learned densities"] = learned_calls(slices, folds, load_config(CONFIG))
     if runs:
         rules["network"] = network_calls(slices, runs)
     return {

@@ -1,4 +1,4 @@
-"""A small network on the densities around every infected pixel: a learned rule beside borders.
+"""The network on the densities around every infected pixel: a learned rule beside borders.
 
 It sees what a border with smoothing sees, at several scales at once, and how much the density
 varies there. It is trained within a minute on one core, so cross-validation costs nothing.
@@ -7,103 +7,90 @@ varies there. It is trained within a minute on one core, so cross-validation cos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from CovidLesionSegLib.engine.lesion_classes import call_pixels, density_features
+from CovidLesionSegLib.nets.family import SegmentationModel
+from CovidLesionSegLib.nets.registry import create_from_config
+from training.config import TrainingConfig
 from training.semiseg.slices import CONSOLIDATION
 
-from .rules import Calls, calls_of, smoothed_within
+from .rules import Calls, calls_of
 from .slices import ClassSlice
 
-SCALES_MM = (1.0, 2.0, 4.0, 8.0)
-_HIDDEN = 16
-STEPS = 300
+CONFIG = Path(__file__).parents[1] / "configs" / "density-classes-lite.json"
 _PIXELS = 128
-_RATE = 3e-3
-_CENTRE_HU, _UNIT_HU = -400.0, 400.0
 _DICE_SMOOTHING = 4.0
 
 Samples = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """Features ``[pixel, feature]`` of the infected pixels of a slice, and which are consolidation."""
 
 
-def density_features(item: ClassSlice) -> NDArray[np.float32]:
-    """Return HU, and mean and standard deviation within the infection at every scale.
-
-    Returns:
-        float32 ``[pixel, feature]`` for the infected pixels, in units of 400 HU around -400.
-    """
+def samples_of(item: ClassSlice) -> Samples:
+    """Return what the network learns from a slice."""
     infected = item.classes > 0
-    value = (item.hu - _CENTRE_HU) / _UNIT_HU
-    planes = [value]
-    for scale in SCALES_MM:
-        sigma = (scale / item.pixel_mm,) * 2
-        mean = smoothed_within(value, infected, sigma)
-        square = smoothed_within(value * value, infected, sigma)
-        planes += [mean, np.sqrt(np.maximum(square - mean * mean, 0.0))]
-    return np.stack([plane[infected] for plane in planes], axis=1).astype(np.float32)
+    features = density_features(item.hu, infected, (item.pixel_mm, item.pixel_mm))
+    return features, item.classes[infected] == CONSOLIDATION
 
 
 def learned_calls(
-    slices: Sequence[ClassSlice], folds: Sequence[Sequence[str]], seed: int = 0
+    slices: Sequence[ClassSlice], folds: Sequence[Sequence[str]], config: TrainingConfig
 ) -> dict[str, Calls]:
     """Return the calls on every slice of a network trained on the other folds.
 
     Args:
         slices: The slices.
         folds: Their keys by fold.
-        seed: Seed of initialisation and of the pixels drawn.
+        config: How to train.
     """
     by_key = {item.key: item for item in slices}
-    samples: dict[str, Samples] = {}
-    for item in slices:
-        of_class = item.classes[item.classes > 0] == CONSOLIDATION
-        samples[item.key] = density_features(item), of_class
+    samples = {item.key: samples_of(item) for item in slices}
     calls = {}
     for fold in folds:
         others = [samples[key] for other in folds if other is not fold for key in other]
-        network = _fitted(others, seed)
+        network = fitted(others, config)
         for key in fold:
             classes = by_key[key].classes
             called = np.zeros(classes.shape, dtype=bool)
-            with torch.inference_mode():
-                margin = network(torch.from_numpy(samples[key][0]))[:, 0]
-            called[classes > 0] = margin.numpy() > 0
+            called[classes > 0] = call_pixels(network, samples[key][0])
             calls[key] = calls_of(called, classes)
     return calls
 
 
-def _fitted(samples: Sequence[Samples], seed: int) -> nn.Module:
-    """Train on as many pixels of every slice, whatever its size."""
-    rng = np.random.default_rng(seed)
+def fitted(samples: Sequence[Samples], config: TrainingConfig) -> SegmentationModel:
+    """Train on as many pixels of every slice, whatever its size.
+
+    Weights are rounded to fp16, so that whatever is measured is what can be shipped.
+    """
+    schedule = config.optimisation
+    rng = np.random.default_rng(schedule.seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = nn.Sequential(
-            nn.Linear(1 + 2 * len(SCALES_MM), _HIDDEN),
-            nn.ReLU(),
-            nn.Linear(_HIDDEN, _HIDDEN),
-            nn.ReLU(),
-            nn.Linear(_HIDDEN, 1),
-        )
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
-    for _ in range(STEPS):
+        torch.manual_seed(schedule.seed)
+        network = create_from_config(config.model)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, schedule.steps)
+    for _ in range(schedule.steps):
         drawn = [rng.integers(len(features), size=_PIXELS) for features, _ in samples]
         pairs = zip(samples, drawn, strict=True)
         inputs, truths = zip(*((f[i], t[i]) for (f, t), i in pairs), strict=True)
+        channels = torch.from_numpy(np.stack(inputs)).transpose(1, 2)[:, :, None]
         loss = _loss(
-            network(torch.from_numpy(np.stack(inputs)))[..., 0],
+            network(channels).infection[:, 0, 0],
             torch.from_numpy(np.stack(truths).astype(np.float32)),
         )
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        schedule.step()
-    return network
+        rates.step()
+    return network.half().float().eval()
 
 
 def _loss(margins: Tensor, truths: Tensor) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from CovidLesionSegLib.engine.lesion_classes import smoothed_within
 from training.semiseg.slices import CONSOLIDATION, GROUND_GLASS
 
 from .slices import ClassSlice
@@ -72,22 +71,6 @@ def smoothed(item: ClassSlice, sigma_mm: float) -> NDArray[np.float32]:
     if sigma_mm == 0.0:
         return item.hu
     return smoothed_within(item.hu, item.classes > 0, (sigma_mm / item.pixel_mm,) * 2)
-
-
-def smoothed_within(
-    hu: NDArray[Any], infected: NDArray[np.bool_], sigma: tuple[float, ...]
-) -> NDArray[np.float32]:
-    """Return HU smoothed within a mask: what lies beside it has no weight.
-
-    Args:
-        hu: Of any shape.
-        infected: Mask of the same shape; the result means nothing outside of it.
-        sigma: Standard deviation of the Gaussian in pixels, per axis.
-    """
-    weight = ndimage.gaussian_filter(infected.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(infected, hu, 0).astype(np.float32), sigma)
-    values: NDArray[np.float32] = total / np.maximum(weight, np.finfo(np.float32).tiny)
-    return values.astype(np.float32, copy=False)
 
 
 def border_rules(slices: Sequence[ClassSlice]) -> dict[BorderRule, dict[str, Calls]]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
+from CovidLesionSegLib.engine.lesion_classes import SCALES_MM
 from training.tables import interval_text, markdown_table
 
-from .learned import SCALES_MM
 from .scale import AIR_HU, FAT_HU, SOFT_TISSUE_HU
 
 _COLUMNS = {

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
+from CovidLesionSegLib.engine.lesion_classes import smoothed_within
 from CovidLesionSegLib.engine.masks import bounding_box
 from training.data.store import wanted_volumes
 from training.data.volumes import LabelledVolume, load_volume
-
-from .rules import smoothed_within
 
 _SOURCES = ("coronacases", "medseg_p9")
 _DIGITS = 3

@@ -58,7 +58,7 @@ def open_infection_model(
     ids = member_ids(model, store)
     if len(ids) == 1:
         return _ready_alone(*load_model(store.find(ids[0]).entry, store, device), device)
-    return Consensus(model, tuple(_open(m, device, "infection", store) for m in ids))
+    return Consensus(model, tuple(open_slice_model(m, device, "infection", store) for m in ids))
 
 
 def member_ids(model: str, store: WeightsStore) -> tuple[str, ...]:
@@ -124,10 +124,25 @@ def model_flags(entry: CatalogueEntry) -> tuple[str, ...]:
 
 def open_lung_model(device: str, store: WeightsStore | None = None) -> SliceModel:
     """Open the bundled network that finds the lungs."""
-    return _open(LUNG_MODEL, device, "lungs", store or default_store())
+    return open_slice_model(LUNG_MODEL, device, "lungs", store)
 
 
-def _open(model_id: str, device: str, task: str, store: WeightsStore) -> SliceModel:
+def open_slice_model(
+    model_id: str, device: str, task: str = "infection", store: WeightsStore | None = None
+) -> SliceModel:
+    """Open one network that sees slices.
+
+    Args:
+        model_id: Id in the catalogue.
+        device: Torch device.
+        task: What it must be for, one of the catalogue's tasks.
+        store: Where to look; the default is the user's.
+
+    Raises:
+        InputError: ``model-unknown`` or ``model-wrong-task``.
+        CovidLesionSegError: The weight file is missing or damaged.
+    """
+    store = store or default_store()
     module, entry = load_model(store.find(model_id).entry, store, device)
     return _ready(module, entry, device, task)
 

@@ -23,6 +23,7 @@ _MODULES = {
     "co-supervision": "co_supervision",
     "dram": "dram",
     "relation": "relation",
+    "density-classes": "density_classes",
 }
 
 

@@ -1,0 +1,166 @@
+"""Ground glass and consolidation as experts draw them, called by a network.
+
+Beside the table's border by HU, which takes every voxel for itself: experts draw areas, in which
+vessels and noise are no consolidation and air bronchograms no ground glass. The network was taught
+by single slices, so it looks at each axial slice by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.weights.loading import load_model
+from CovidLesionSegLib.weights.store import WeightsStore, default_store
+
+from .masks import Mask
+from .result import Opacity
+from .volume import CtVolume
+
+if TYPE_CHECKING:
+    import torch
+
+CLASS_MODEL = "density-classes-lite"
+TASK = "lesion-classes"
+SCALES_MM = (1.0, 2.0, 4.0, 8.0)
+"""Standard deviations of the Gaussians within the infection, in the slice."""
+
+_CENTRE_HU, _UNIT_HU = -400.0, 400.0
+_HU_RANGE = (-1024.0, 1024.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassModel:
+    """A network over `density_features`, ready to run.
+
+    Attributes:
+        id: Catalogue id.
+        module: Network in evaluation mode.
+        sha256: Digest of the weight file.
+        dice: Its mean Dice against experts by class, as the catalogue has it.
+    """
+
+    id: str
+    module: torch.nn.Module
+    sha256: str
+    dice: Mapping[str, float]
+
+
+def density_recipe() -> dict[str, Any]:
+    """Return what a network was made for, as its catalogue entry says it."""
+    return {"scales_mm": list(SCALES_MM)}
+
+
+def open_class_model(model: str = CLASS_MODEL, store: WeightsStore | None = None) -> ClassModel:
+    """Open the network that tells the classes apart; it runs on the CPU.
+
+    Raises:
+        InputError: ``model-unknown``, or ``model-wrong-task`` for any other.
+        CovidLesionSegError: The weight file is missing or damaged.
+    """
+    store = store or default_store()
+    module, entry = load_model(store.find(model).entry, store, "cpu")
+    if entry.task != TASK or dict(entry.recipe) != density_recipe():
+        raise InputError(
+            "model-wrong-task",
+            f"The model {entry.id!r} does not tell ground glass from consolidation by densities.",
+            "Leave --model out.",
+        )
+    scores = entry.card.scores.get("held-out slices", {})
+    dice = {name: float(score["mean"]) for name, score in scores.items() if "dice" in name}
+    return ClassModel(entry.id, module, entry.sha256, dice)
+
+
+def smoothed_within(hu: NDArray[Any], infected: Mask, sigma: tuple[float, ...]) -> NDArray[Any]:
+    """Return values smoothed within a mask: what lies beside it has no weight.
+
+    Args:
+        hu: Of any shape.
+        infected: Mask of the same shape; the result means nothing outside of it.
+        sigma: Standard deviation of the Gaussian in pixels, per axis.
+
+    Returns:
+        float32 of the same shape.
+    """
+    inside = np.where(infected, hu, 0).astype(np.float32)
+    # Nothing beyond the picture, so that cropping to the infection changes nothing.
+    weight, total = (
+        ndimage.gaussian_filter(plane, sigma, mode="constant")
+        for plane in (infected.astype(np.float32), inside)
+    )
+    values: NDArray[np.float32] = total / np.maximum(weight, np.finfo(np.float32).tiny)
+    return values.astype(np.float32, copy=False)
+
+
+def density_features(
+    hu: NDArray[Any], infected: Mask, pixel_mm_yx: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return HU, and mean and standard deviation within the infection at every scale.
+
+    Args:
+        hu: ``[y, x]``, an axial slice.
+        infected: Mask of the same shape.
+        pixel_mm_yx: Size of a pixel.
+
+    Returns:
+        float32 ``[pixel, feature]`` for the infected pixels, in units of 400 HU around -400.
+    """
+    value = (np.clip(hu, *_HU_RANGE).astype(np.float32) - _CENTRE_HU) / _UNIT_HU
+    planes = [value]
+    for scale in SCALES_MM:
+        sigma = (scale / pixel_mm_yx[0], scale / pixel_mm_yx[1])
+        mean = smoothed_within(value, infected, sigma)
+        square = smoothed_within(value * value, infected, sigma)
+        planes += [mean, np.sqrt(np.maximum(square - mean * mean, 0.0))]
+    return np.stack([plane[infected] for plane in planes], axis=1).astype(np.float32)
+
+
+def call_pixels(module: torch.nn.Module, features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which pixels a network calls consolidation.
+
+    Args:
+        module: The network.
+        features: ``[pixel, feature]``, see `density_features`.
+    """
+    import torch
+
+    with torch.inference_mode():
+        channels = torch.from_numpy(np.ascontiguousarray(features.T))[None, :, None]
+        logits = module(channels).infection[0, 0, 0]
+    return np.asarray((logits > 0).numpy())
+
+
+def split_by_network(
+    ct: CtVolume, infection: NDArray[np.uint8], model: ClassModel
+) -> NDArray[np.uint8]:
+    """Return the labels of `Opacity` inside the infection, as the network calls them.
+
+    Args:
+        ct: The CT.
+        infection: uint8 ``[z, y, x]``, non-zero where infected.
+        model: The network.
+    """
+    opacity = np.zeros(infection.shape, dtype=np.uint8)
+    infected = infection > 0
+    _, row_mm, column_mm = ct.spacing_mm_zyx
+    for index in np.flatnonzero(infected.any(axis=(1, 2))):
+        rows, columns = infected[index].any(axis=1), infected[index].any(axis=0)
+        box = _span(rows), _span(columns)
+        mask = infected[index][box]
+        features = density_features(ct.hu[index][box], mask, (row_mm, column_mm))
+        called = call_pixels(model.module, features)
+        opacity[index][box][mask] = np.where(
+            called, np.uint8(Opacity.CONSOLIDATION), np.uint8(Opacity.GROUND_GLASS)
+        )
+    return opacity
+
+
+def _span(used: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(used)
+    return slice(int(places[0]), int(places[-1]) + 1)

@@ -1,0 +1,53 @@
+"""The bundled research models on real CT: one nearly healthy, one with much consolidation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk  # noqa: N813  the field's own abbreviation
+
+from CovidLesionSegLib.engine.flags import RESEARCH_MODEL, research_flag
+from CovidLesionSegLib.engine.models import open_infection_model
+from CovidLesionSegLib.engine.pipeline import segment
+
+MODELS = ("relation-lite", "dram-lite")
+_WITHIN_POINTS = 5.0
+
+pytestmark = [pytest.mark.data, pytest.mark.slow]
+
+
+def _percent(case: str, data_dir: Path, model: str) -> float:
+    result = segment(data_dir / "medseg_p9" / f"{case}_ct.nii.gz", model=model)
+    assert any("research" in warning for warning in result.warnings)
+    value = result.quantification.row("total").measures["infected_percent"].value
+    assert value is not None
+    return value
+
+
+def _expert_percent(case: str, data_dir: Path) -> float:
+    infection, lung = (
+        sitk.GetArrayFromImage(
+            sitk.ReadImage(str(data_dir / "medseg_p9" / f"{case}_{kind}.nii.gz"))
+        )
+        for kind in ("infection", "lung")
+    )
+    return 100.0 * float((infection == 1).sum()) / float((lung == 1).sum())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_nearly_healthy_lung_stays_so(model: str, data_dir: Path) -> None:
+    assert _percent("p9_6", data_dir, model) < 0.3
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_much_disease_is_found(model: str, data_dir: Path) -> None:
+    expected = pytest.approx(_expert_percent("p9_1", data_dir), abs=_WITHIN_POINTS)
+    assert _percent("p9_1", data_dir, model) == expected
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_reader_is_told_how_good_it_is(model: str) -> None:
+    (flag,) = open_infection_model(model, None, "cpu").flags
+    assert flag.startswith(f"{RESEARCH_MODEL}-dice-")
+    assert flag != research_flag(None)
