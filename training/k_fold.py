@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from CovidLesionSegLib.engine.models import LUNG_MODEL
+from CovidLesionSegLib.engine.models import LUNG_MODEL, member_ids
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
@@ -150,9 +150,17 @@ def fold_report(fold: Fold, calibration: Calibration, sha256: str) -> dict[str, 
 
 
 def score_case(key: str, model_id: str, store: WeightsStore, data_dir: Path, work: Path) -> Scores:
-    """Score a held-out case by `training.evaluate`, or take the scores that are kept."""
-    entry = store.find(model_id).entry
-    kept = work / "scores" / f"{key}-{entry.sha256[:16]}.json"
+    """Score a held-out case by `training.evaluate`, or take the scores that are kept.
+
+    Args:
+        key: The case.
+        model_id: A model, or several joined by ``+``.
+        store: Where they are.
+        data_dir: Folder of the volume sets.
+        work: Where predictions and scores are kept.
+    """
+    digests = [store.find(member).entry.sha256[:16] for member in member_ids(model_id, store)]
+    kept = work / "scores" / f"{'-'.join([key, *digests])}.json"
     if not kept.exists():
         files = select_cases(data_dir, "bundled", [key])
         predictions = PredictionFolder(work / "predictions")
@@ -186,9 +194,7 @@ def install_folds(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, calibrate, score every fold, and write the report."""
     options = _parser().parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    folds = [open_fold(run, options.data, options.cache, options.work) for run in options.runs]
+    folds = open_folds(options)
     check_folds(folds)
     calibrations = [calibration_from_others(folds, index) for index in range(len(folds))]
     digests = install_folds(folds, calibrations, options.work / "models")
@@ -199,20 +205,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reports[fold.config.data.split] = fold_report(fold, calibration, digest)
         for key in fold.held_out:
             cases[key] = score_case(key, fold.config.name, store, options.data, options.work)
-    names = " ".join(fold.run.path.as_posix() for fold in folds)
-    report = {
-        "command": f"python -m training.k_fold {names}",
-        "lungs_trained_on": list(split_of(load_config(_LUNG_CONFIG).data).training),
-        "folds": reports,
-        "cases": {key: case_report(scores) for key, scores in cases.items()},
-        "summary": summarise(cases, patients_of()),
-    }
-    write_report(report, options.json)
+    command_text = f"python -m training.k_fold {' '.join(r.as_posix() for r in options.runs)}"
+    write_report(command_text, reports, cases, options.json)
     return 0
 
 
-def write_report(report: Mapping[str, Any], path: Path) -> None:
-    """Write a report as JSON."""
+def open_folds(options: argparse.Namespace) -> list[Fold]:
+    """Open every run of a command line that `add_common` has read."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return [open_fold(run, options.data, options.cache, options.work) for run in options.runs]
+
+
+def write_report(
+    command_text: str, folds: Mapping[str, Any], cases: Mapping[str, Scores], path: Path
+) -> None:
+    """Write scores and what made them as JSON.
+
+    Args:
+        command_text: The command.
+        folds: What is to be said of every fold, by split.
+        cases: Scores by case and variant.
+        path: The file.
+    """
+    report = {
+        "command": command_text,
+        "lungs_trained_on": list(split_of(load_config(_LUNG_CONFIG).data).training),
+        "folds": folds,
+        "cases": {key: case_report(scores) for key, scores in cases.items()},
+        "summary": summarise(cases, patients_of()),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     _LOG.info("%s", path.name)
@@ -221,12 +243,17 @@ def write_report(report: Mapping[str, Any], path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.k_fold", description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="one run folder per fold")
+    add_common(parser)
+    parser.add_argument("--json", type=Path, default=REPORT, help="where to write the report")
+    return parser
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every cross-validation takes."""
     parser.add_argument("--data", type=Path, required=True, help="folder of the volume sets")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
     parser.add_argument("--work", type=Path, default=WORK, help="models, predictions and scores")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: open")
-    parser.add_argument("--json", type=Path, default=REPORT, help="where to write the report")
-    return parser
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ _SHOWN = {
     "percent_error": "error, points of lung",
 }
 
+_CONSENSUS_HEAD = ("consensus: Dice", "its error")
+
 _ABOUT_CALIBRATION = (
     "What choosing temperature and threshold on the scored patients themselves would have "
     "changed (Dice of the bare network inside the lungs on scans with disease, and expected "
@@ -57,8 +59,26 @@ def about(report: Report) -> str:
     )
 
 
-def case_table(report: Report) -> str:
-    """Return a row per scan through the pipeline, and the mean."""
+def about_consensus(consensus: Report) -> str:
+    """Say what the columns of the consensus are."""
+    steps = [
+        f"{name} {count}"
+        for fold in consensus["folds"].values()
+        for name, count in fold["steps"].items()
+    ]
+    return (
+        "*Consensus*: the networks of three families answer together, each calibrated in the same "
+        f"way (steps: {', '.join(steps)})."
+    )
+
+
+def case_table(report: Report, consensus: Report | None = None) -> str:
+    """Return a row per scan through the pipeline, and the mean.
+
+    Args:
+        report: Of one family.
+        consensus: Of the consensus over the same folds, for two more columns.
+    """
     rows = []
     for name, fold in report["folds"].items():
         for key in fold["held_out"]:
@@ -66,14 +86,27 @@ def case_table(report: Report) -> str:
             star = "\\*" if key in report["lungs_trained_on"] else ""
             figures = [number_text(scores[score]) for score in ("dice_diseased", "nsd")]
             percent = [number_text(scores[s], 1) for s in ("infected_percent", "percent_error")]
-            rows.append([f"{key}{star}", name, *figures, *percent])
+            rows.append([f"{key}{star}", name, *figures, *percent, *_further(consensus, key)])
     summary = report["summary"]["pipeline"]
     means = [interval_text(summary[score]) for score in ("dice_diseased", "nsd")]
     error = interval_text(summary["percent_error"], 1)
-    rows.append(["**mean (95% interval)**", "", *means, "", error])
-    return markdown_table(
-        ("scan", "held out by", "Dice", "NSD", "infected %", "error, points of lung"), rows
-    )
+    rows.append(["**mean (95% interval)**", "", *means, "", error, *_further_means(consensus)])
+    head = ("scan", "held out by", "Dice", "NSD", "infected %", "error, points of lung")
+    return markdown_table((*head, *(() if consensus is None else _CONSENSUS_HEAD)), rows)
+
+
+def _further(consensus: Report | None, key: str) -> list[str]:
+    if consensus is None:
+        return []
+    scores = consensus["cases"][key]["pipeline"]
+    return [number_text(scores["dice_diseased"]), number_text(scores["percent_error"], 1)]
+
+
+def _further_means(consensus: Report | None) -> list[str]:
+    if consensus is None:
+        return []
+    summary = consensus["summary"]["pipeline"]
+    return [interval_text(summary["dice_diseased"]), interval_text(summary["percent_error"], 1)]
 
 
 def _calibration_table(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.nets.config import ModelConfig
 from Testing.support.tiny_volumes import tiny_config, tiny_trainer
 from training import k_fold
 from training.calibration import LogitHistogram, calibrate
@@ -20,6 +22,7 @@ from training.config import DataConfig
 from training.data.store import StoredCase
 from training.export_weights import export, split_text
 from training.k_fold import Fold, calibration_from_others, check_folds, fold_report
+from training.k_fold_consensus import by_family
 from training.k_fold_text import case_table, k_fold_text
 from training.run_folder import RunFolder
 from training.splits import load_split
@@ -145,8 +148,8 @@ def test_scores_that_are_kept_are_not_made_again(
         return {files: {"pipeline": {"dice": 0.5, "dice_diseased": float("nan")}}}, {}
 
     class Store:
-        def find(self, _: str) -> Any:
-            return type("Found", (), {"entry": type("Entry", (), {"sha256": "0" * 64})})
+        def find(self, model: str) -> Any:
+            return type("Found", (), {"entry": type("Entry", (), {"sha256": model * 16})})
 
     monkeypatch.setattr(k_fold, "evaluate", evaluate)
     monkeypatch.setattr(k_fold, "select_cases", lambda _data, _split, keys: keys[0])
@@ -154,3 +157,28 @@ def test_scores_that_are_kept_are_not_made_again(
     first, second = (k_fold.score_case(*args) for _ in range(2))  # type: ignore[arg-type]
     assert made == ["p9_4"]
     assert json.dumps(first) == json.dumps(second)
+    k_fold.score_case("p9_4", "tiny+other", *args[2:])  # type: ignore[arg-type]
+    assert made == ["p9_4", "p9_4"]
+
+
+def test_a_consensus_needs_every_family_in_every_fold(tmp_path: Path) -> None:
+    inf_net = [_fold(tmp_path, f"fold-{i}", 0.0) for i in range(3)]
+    bsnet = [
+        replace(fold, config=replace(fold.config, model=ModelConfig("bsnet"))) for fold in inf_net
+    ]
+    families = by_family([bsnet[2], *inf_net, bsnet[0], bsnet[1]])
+    assert list(families) == ["inf-net", "bsnet"]
+    assert families["bsnet"] == bsnet
+    for runs in (inf_net, [*inf_net, *bsnet[:2]], [*inf_net, bsnet[0], bsnet[1], bsnet[1]]):
+        with pytest.raises(InputError) as caught:
+            by_family(runs)
+        assert caught.value.code == "folds-incomplete"
+
+
+def test_the_consensus_stands_beside_the_single_network(report: dict[str, Any]) -> None:
+    consensus = copy.deepcopy(report)
+    consensus["cases"]["a"]["pipeline"]["dice_diseased"] = 0.9
+    consensus["summary"] = summarise(consensus["cases"], {})
+    table = case_table(report, consensus)
+    assert "| a | one | 0.800 | 0.900 | 7.0 | 1.0 | 0.900 | 1.0 |" in table
+    assert "0.733 (0.600 to 0.900)" in table
