@@ -159,7 +159,8 @@ def score_case(key: str, model_id: str, store: WeightsStore, data_dir: Path, wor
         data_dir: Folder of the volume sets.
         work: Where predictions and scores are kept.
     """
-    digests = [store.find(member).entry.sha256[:16] for member in member_ids(model_id, store)]
+    used = (*member_ids(model_id, store), LUNG_MODEL)
+    digests = [store.find(model).entry.sha256[:16] for model in used]
     kept = work / "scores" / f"{'-'.join([key, *digests])}.json"
     if not kept.exists():
         files = select_cases(data_dir, "bundled", [key])

@@ -45,12 +45,18 @@ def by_family(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
     families: dict[str, list[Fold]] = {}
     for fold in sorted(folds, key=lambda fold: fold.config.data.split):
         families.setdefault(fold.config.model.family, []).append(fold)
-    splits = {tuple(fold.config.data.split for fold in members) for members in families.values()}
-    if len(families) < 2 or len(splits) > 1:
+    if len(families) < 2:
         raise InputError(
             "folds-incomplete",
-            f"The runs are of {len(families)} families, and not each has the same folds once.",
-            "Give one run for every fold of every family, and at least two families.",
+            "All runs are of one family, which makes no consensus.",
+            "Give the runs of at least two families.",
+        )
+    splits = {tuple(fold.config.data.split for fold in members) for members in families.values()}
+    if len(splits) > 1:
+        raise InputError(
+            "folds-incomplete",
+            f"The runs of {', '.join(families)} are not of the same folds.",
+            "Give one run for every fold of every family.",
         )
     for members in families.values():
         check_folds(members)

@@ -67,7 +67,7 @@ def about_consensus(consensus: Report) -> str:
         for name, count in fold["steps"].items()
     ]
     return (
-        "*Consensus*: the networks of three families answer together, each calibrated in the same "
+        "*Consensus*: the networks of a fold answer together, each calibrated in the same "
         f"way (steps: {', '.join(steps)})."
     )
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from CovidLesionSegLib.engine.lesion_classes import BORDER_SCORES, OWN_SCORES
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue, read_catalogue
 
 from .card_sections import (
@@ -47,7 +48,8 @@ _VARIANTS = {
     "network": "bare network",
     "engine": "network corrected by the CT, as users run it",
     "classical": "the CT alone, without the network",
-    "held-out slices": "inside the expert's infection, by networks trained on the other folds",
+    OWN_SCORES: "inside the expert's infection, by networks trained on the other folds",
+    BORDER_SCORES: "by the engine's border, on the same slices",
 }
 
 
@@ -150,7 +152,7 @@ def _use(entry: CatalogueEntry) -> str:
 
 
 def _scores(report: Mapping[str, Any]) -> str:
-    over = "slices" if "held-out slices" in report["summary"] else "patients"
+    over = "slices" if OWN_SCORES in report["summary"] else "patients"
     parts = [f"## Scores\n\nMade by `{report['command']}`; 95% intervals over {over}."]
     for variant, figures in report["summary"].items():
         names = list(figures)

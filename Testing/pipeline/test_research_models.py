@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk  # noqa: N813  the field's own abbreviation
 
-from CovidLesionSegLib.engine.flags import RESEARCH_MODEL, research_flag
-from CovidLesionSegLib.engine.models import open_infection_model
 from CovidLesionSegLib.engine.pipeline import segment
 
 MODELS = ("relation-lite", "dram-lite")
@@ -44,10 +42,3 @@ def test_a_nearly_healthy_lung_stays_so(model: str, data_dir: Path) -> None:
 def test_much_disease_is_found(model: str, data_dir: Path) -> None:
     expected = pytest.approx(_expert_percent("p9_1", data_dir), abs=_WITHIN_POINTS)
     assert _percent("p9_1", data_dir, model) == expected
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_the_reader_is_told_how_good_it_is(model: str) -> None:
-    (flag,) = open_infection_model(model, None, "cpu").flags
-    assert flag.startswith(f"{RESEARCH_MODEL}-dice-")
-    assert flag != research_flag(None)

@@ -16,7 +16,11 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
-from CovidLesionSegLib.engine.lesion_classes import open_class_model
+from CovidLesionSegLib.engine.lesion_classes import (
+    BORDER_SCORES,
+    OWN_SCORES,
+    open_class_model,
+)
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
@@ -294,13 +298,13 @@ def test_the_bundled_network_is_made_and_scored_by_one_command(tmp_path: Path) -
     assert values["weights_sha256"] == {entry.id: entry.sha256}
     assert entry.role == RESEARCH
     assert len(values["cases"]) == 5
+    assert set(values["summary"]) == {OWN_SCORES, BORDER_SCORES}
     store = WeightsStore(out, tmp_path / "nobody")
-    assert open_class_model(entry.id, store).dice == {}
+    assert open_class_model(entry.id, store).scores == {}
     scored = with_scores(entry, values)
     (out / "models.json").write_text(format_catalogue((scored,)), encoding="utf-8")
-    summary = values["summary"][head.VARIANT]
-    expected = {name: summary[name]["mean"] for name in summary if "dice" in name}
-    assert open_class_model(entry.id, store).dice == expected
+    expected = {name: figures["mean"] for name, figures in values["summary"][OWN_SCORES].items()}
+    assert open_class_model(entry.id, store).scores[OWN_SCORES] == expected
 
 
 def test_every_fold_needs_its_network() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +25,12 @@ from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.export.class_table import class_rows
-from CovidLesionSegLib.export.seg_nrrd import read_segmentation
+from CovidLesionSegLib.export.seg_nrrd import SOURCE_TAG, read_segmentation
+from Testing.support.models import file_tree
 from Testing.support.results import make_result
 
 _GLASS_HU, _SOLID_HU = -600, 0
+Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +79,36 @@ def test_what_surrounds_the_infection_changes_nothing(model: ClassModel) -> None
     assert set(np.unique(alone)) == {0, 1, 2}
 
 
-def _measured(burden: str, without: Lobe | None = None) -> SegmentationResult:
+def _measured(burden: str, change: Change | None = None) -> SegmentationResult:
     """Return a result whose numbers are counted, not made up."""
     result = make_result(burden)
     lobes = result.anatomy.lobes
     assert lobes is not None
-    if without is not None:
-        lobes = np.where(lobes == without, 0, lobes).astype(np.uint8)
+    if change is not None:
+        lobes = change(lobes)
     anatomy = replace(result.anatomy, lobes=lobes)
     numbers = quantify(result.ct, result.infection, anatomy, result.prediction, result.lesions)
     return replace(result, anatomy=anatomy, quantification=numbers)
 
 
+def _without_middle(lobes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.where(lobes == Lobe.RML, np.uint8(0), lobes)
+
+
+def _across(lobes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return lobes of which one has spilled into the other lung, as painting may do."""
+    spilled = lobes.copy()
+    left = np.flatnonzero(lobes == Lobe.LLL)
+    spilled.flat[left[::2]] = Lobe.RLL
+    return spilled
+
+
+@pytest.mark.parametrize("change", [None, _across])
 @pytest.mark.parametrize("burden", ["none", "severe"])
-def test_the_classes_of_a_region_sum_to_its_infection(burden: str, model: ClassModel) -> None:
-    result = _measured(burden)
+def test_the_classes_of_a_region_sum_to_its_infection(
+    burden: str, change: Change | None, model: ClassModel
+) -> None:
+    result = _measured(burden, change)
     opacity = split_by_network(result.ct, result.infection, model)
     assert np.array_equal(opacity > 0, result.infection > 0)
     for row in class_rows(result, opacity):
@@ -103,7 +121,7 @@ def test_the_classes_of_a_region_sum_to_its_infection(burden: str, model: ClassM
 
 
 def test_a_missing_lobe_has_no_numbers(model: ClassModel) -> None:
-    result = _measured("moderate", without=Lobe.RML)
+    result = _measured("moderate", _without_middle)
     rows = class_rows(result, split_by_network(result.ct, result.infection, model))
     (row,) = (row for row in rows if row.region == "RML")
     assert row.volume_ml is None
@@ -137,15 +155,33 @@ def test_the_command_writes_segments_and_table(
     out = tmp_path / "out"
     assert main(["classes", str(path), "--ct", str(ct), "-o", str(out)]) == 0
     told = capsys.readouterr()
-    assert "Mean Dice against experts" in told.err
+    assert "mean Dice was" in told.err
     assert str(out / "classes.csv") in told.out
     rows = list(csv.DictReader((out / "classes.csv").open(encoding="utf-8")))
     assert [row["region"] for row in rows] == [row.region for row in result.quantification.rows]
-    assert {row["weights_sha256"] for row in rows} == {model.sha256}
+    assert {row["class_weights_sha256"] for row in rows} == {model.sha256}
+    assert {row["class_model_role"] for row in rows} == {"research"}
+    assert {row["ct_sha256"] for row in rows} == {result.ct.digest()}
     written = read_segmentation(out / "classes.seg.nrrd")
+    sources = {segment.id: segment.tags[SOURCE_TAG] for segment in written.segments}
+    assert sources["consolidation"] == f"{model.id}, research, not reviewed"
+    assert sources["infection"] == f"{result.run.model_id}, not reviewed"
     mask = result.ct.orientation.to_lps(written.mask_kji("consolidation"))
     expected = split_by_network(result.ct, result.infection, model) == Opacity.CONSOLIDATION
     assert np.array_equal(mask, expected)
+
+
+def test_the_result_stays_as_it_is_where_the_classes_are_written_beside_it(
+    folder: tuple[Path, SegmentationResult],
+) -> None:
+    path, result = folder
+    # Beside the result, the CT of the recorded name is found without --ct.
+    write_map(path.parent / f"{result.ct.provenance.name}.nii.gz", result.ct.hu, result.ct)
+    before = file_tree(path)
+    assert main(["classes", str(path), "-o", str(path)]) == 0
+    after = file_tree(path)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"classes.csv", "classes.seg.nrrd"}
 
 
 def test_the_command_asks_for_the_ct(

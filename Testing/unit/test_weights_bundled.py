@@ -6,10 +6,12 @@ from dataclasses import fields, replace
 
 import pytest
 
+from CovidLesionSegLib.engine.flags import RESEARCH_MODEL, research_flag
 from CovidLesionSegLib.engine.lesion_classes import TASK, density_recipe
-from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL
+from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL, open_infection_model
 from CovidLesionSegLib.engine.tissue_model import TissueRecipe
 from CovidLesionSegLib.engine.windowing import SliceRecipe
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.resources import resources_dir
 from CovidLesionSegLib.weights.packing import unpack_model
 from CovidLesionSegLib.weights.store import StoredModel, WeightsStore
@@ -68,3 +70,16 @@ def test_every_recipe_can_be_followed(bundled: tuple[StoredModel, ...]) -> None:
             assert dict(model.entry.recipe) == density_recipe()
             continue
         readers.get(model.entry.task, SliceRecipe.from_dict)(dict(model.entry.recipe))
+
+
+@pytest.mark.parametrize("model", ["relation-lite", "dram-lite"])
+def test_the_reader_is_told_how_good_a_research_model_is(model: str, library: WeightsStore) -> None:
+    (flag,) = open_infection_model(model, None, "cpu", library).flags
+    assert flag.startswith(f"{RESEARCH_MODEL}-dice-")
+    assert flag != research_flag(None)
+
+
+def test_a_model_over_tissue_joins_no_consensus(library: WeightsStore) -> None:
+    with pytest.raises(InputError) as caught:
+        open_infection_model("inf-net-lite+dram-lite", None, "cpu", library)
+    assert caught.value.code == "consensus-not-possible"

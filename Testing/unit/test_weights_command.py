@@ -54,7 +54,7 @@ def command(
 def test_list_shows_every_model(command: Command) -> None:
     code, text = command("list")
     assert code == 0
-    for word in ("first", "second", "inf-net (lite)", "user", "CC-BY-4.0", "0.0 MB"):
+    for word in ("first", "second", "inf-net (lite)", "user", "CC-BY-4.0", "1 kB"):
         assert word in text
 
 

@@ -22,7 +22,7 @@ from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
 from training.command_line import command
 from training.config import load_config
 from training.metrics import bootstrap_interval
-from training.semiseg.slices import CONSOLIDATION, GROUND_GLASS, load_folds
+from training.semiseg.slices import CONSOLIDATION, GROUND_GLASS
 
 from .learned import CONFIG, learned_calls
 from .network import network_calls
@@ -36,7 +36,7 @@ from .rules import (
     chosen_rule,
     mean_dice,
 )
-from .slices import ClassSlice, read_class_slices
+from .slices import ClassSlice, folds_of, read_class_slices
 from .text import report_text
 from .volumes import compare_volumes, usual_choice
 
@@ -79,8 +79,7 @@ def evaluate(slices: Sequence[ClassSlice], runs: Sequence[Path] = ()) -> dict[st
     Raises:
         InputError: ``training-folds-incomplete`` unless the runs hold out every fold once.
     """
-    known = {item.key for item in slices}
-    folds = [[key for key in fold if key in known] for fold in load_folds()]
+    folds = folds_of(slices)
     borders = border_rules(slices)
     engine = borders[0.0, CONSOLIDATION_FROM_HU]
     plain = {name: rule for name, rule in borders.items() if name[0] == 0.0}
@@ -97,7 +96,7 @@ def evaluate(slices: Sequence[ClassSlice], runs: Sequence[Path] = ()) -> dict[st
         "slices": len(slices),
         "hu_percentiles": hu_percentiles(slices),
         "choices": choices,
-        "mean_dice_by_border": curves(borders, sorted(known)),
+        "mean_dice_by_border": curves(borders, sorted(engine)),
         "rules": {name: summary(rule, engine) for name, rule in rules.items()},
         "scales": {item.key: scale_values(item) for item in slices},
     }

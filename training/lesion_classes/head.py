@@ -16,26 +16,38 @@ from typing import Any
 
 import numpy as np
 
-from CovidLesionSegLib.engine.lesion_classes import TASK, density_recipe
+from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
+from CovidLesionSegLib.engine.lesion_classes import (
+    BORDER_SCORES,
+    OWN_SCORES,
+    TASK,
+    density_recipe,
+)
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 from CovidLesionSegLib.weights.packing import pack_model
 from training.command_line import command
 from training.config import TrainingConfig, load_config
 from training.export_weights import RESOURCES, install
 from training.metrics import bootstrap_interval
-from training.semiseg.slices import load_folds
 
 from .learned import CONFIG, fitted, learned_calls, samples_of
-from .rules import SCORES, Calls
-from .slices import ClassSlice, read_class_slices
+from .rules import SCORES, Rule, calls_of
+from .slices import ClassSlice, folds_of, read_class_slices
 
 _LOG = logging.getLogger("training")
 _COMMAND = "python -m training.lesion_classes.head"
-VARIANT = "held-out slices"
 
 
 def head_of(slices: Sequence[ClassSlice], config: TrainingConfig) -> tuple[CatalogueEntry, bytes]:
-    """Train on all slices and make catalogue entry and weights file."""
+    """Train on all slices and make catalogue entry and weights file.
+
+    Args:
+        slices: The slices.
+        config: How to train, and the model's card.
+
+    Returns:
+        The entry, and the content of its file.
+    """
     network = fitted([samples_of(item) for item in slices], config)
     description: dict[str, Any] = {
         "id": config.name,
@@ -56,22 +68,34 @@ def head_of(slices: Sequence[ClassSlice], config: TrainingConfig) -> tuple[Catal
     )
 
 
-def score_report(calls: Mapping[str, Calls], entry: CatalogueEntry) -> dict[str, Any]:
-    """Return the scores in the form of `training.evaluate`: by slice, and their means."""
-    cases = {key: {VARIANT: calls[key].scores()} for key in sorted(calls)}
-    summary = {}
-    for name in SCORES:
-        values = [scores[VARIANT][name] for scores in cases.values()]
-        figures = bootstrap_interval([np.nan if v is None else v for v in values], list(cases))
-        summary[name] = {
-            n: round(value, 5) for n, value in zip(("mean", "low", "high"), figures, strict=True)
-        }
+def score_report(variants: Mapping[str, Rule], entry: CatalogueEntry) -> dict[str, Any]:
+    """Return the scores in the form of `training.evaluate`: by slice, and their means.
+
+    Args:
+        variants: Calls by variant and slice, the same slices in each.
+        entry: The model.
+    """
+    keys = sorted(variants[OWN_SCORES])
+    cases = {
+        key: {name: _rounded(rule[key].scores()) for name, rule in variants.items()} for key in keys
+    }
     return {
         "command": _COMMAND,
         "weights_sha256": {entry.id: entry.sha256},
-        "cases": {key: {VARIANT: _rounded(scores[VARIANT])} for key, scores in cases.items()},
-        "summary": {VARIANT: summary},
+        "cases": cases,
+        "summary": {name: _means(rule, keys) for name, rule in variants.items()},
     }
+
+
+def _means(rule: Rule, keys: Sequence[str]) -> dict[str, dict[str, float]]:
+    summary = {}
+    for name in SCORES:
+        values = [rule[key].scores()[name] for key in keys]
+        figures = bootstrap_interval([np.nan if v is None else v for v in values], keys)
+        summary[name] = {
+            n: round(value, 5) for n, value in zip(("mean", "low", "high"), figures, strict=True)
+        }
+    return summary
 
 
 def _rounded(scores: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -88,10 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     config = load_config(CONFIG)
     slices = read_class_slices(options.data)
-    known = {item.key for item in slices}
-    folds = [[key for key in fold if key in known] for fold in load_folds()]
     entry, data = head_of(slices, config)
-    report = score_report(learned_calls(slices, folds, config), entry)
+    variants = {
+        OWN_SCORES: learned_calls(slices, folds_of(slices), config),
+        BORDER_SCORES: {s.key: calls_of(s.hu >= CONSOLIDATION_FROM_HU, s.classes) for s in slices},
+    }
+    report = score_report(variants, entry)
     path = options.json or CONFIG.parents[1] / "reports" / f"{entry.id}.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     _LOG.info("%s: %s", install(entry, data, options.out), report["summary"])

@@ -2,12 +2,13 @@
 
 The packaged slices are x/y arrays without window and pixel size. Transposed they are axial
 slices as seen from below, the patient's right on the left. HU come from the tissues in the slice
-(`training.lesion_classes_scale`). They are cropped to the lungs, so their width gives the size of
+(`training.lesion_classes.scale`). They are cropped to the lungs, so their width gives the size of
 a pixel, up to the differences between people and between levels of the chest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe, resample_in_plane, window_to_uint8
-from training.semiseg.slices import SliceSet, find_slices, layout_folders, open_layout, read_slice
+from training.semiseg.slices import (
+    SliceSet,
+    find_slices,
+    layout_folders,
+    load_folds,
+    open_layout,
+    read_slice,
+)
 
 from .scale import GreyScale, estimate_scale
 
@@ -62,6 +70,12 @@ def read_class_slices(data_dir: Path) -> list[ClassSlice]:
             pixel_mm = LUNGS_WIDTH_MM / grey.shape[1]
             slices.append(ClassSlice(files.key, scale.hu(grey), classes, pixel_mm, scale))
     return slices
+
+
+def folds_of(slices: Sequence[ClassSlice]) -> list[list[str]]:
+    """Return the committed folds without the slices that no HU scale was found for."""
+    known = {item.key for item in slices}
+    return [[key for key in fold if key in known] for fold in load_folds()]
 
 
 def class_slice_set(data_dir: Path, recipe: SliceRecipe, size: int, cache_dir: Path) -> SliceSet:

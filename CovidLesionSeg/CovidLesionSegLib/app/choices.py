@@ -35,7 +35,8 @@ def infectionModels() -> list[CatalogueEntry]:
     """
     found = [item.entry for item in default_store().models()]
     # One without a recipe is for training or for pictures, not for CT.
-    entries = [entry for entry in found if entry.task == "infection" and entry.recipe]
+    tasks = ("infection", "severity")
+    entries = [entry for entry in found if entry.task in tasks and entry.recipe]
     return sorted(
         entries, key=lambda entry: (entry.role == RESEARCH, entry.id != DEFAULT_MODEL, entry.id)
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from CovidLesionSegLib.engine.lesion_classes import ClassModel
+    from CovidLesionSegLib.engine.result import SegmentationResult
     from CovidLesionSegLib.export.class_table import ClassRow
 
 SEGMENTATION, TABLE = "classes.seg.nrrd", "classes.csv"
@@ -37,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from CovidLesionSegLib.engine.atomic import staged
     from CovidLesionSegLib.engine.lesion_classes import open_class_model, split_by_network
     from CovidLesionSegLib.export.class_table import class_rows, write_classes_csv
     from CovidLesionSegLib.export.result_folder import read_export_job
@@ -55,44 +57,74 @@ def run(args: argparse.Namespace) -> int:
     model, result = open_class_model(), job.result
     opacity = split_by_network(result.ct, result.infection, model)
     rows = class_rows(result, opacity)
-    args.output.mkdir(parents=True, exist_ok=True)
-    write_segmentation(args.output / SEGMENTATION, replace(result, opacity=opacity))
-    write_classes_csv(args.output / TABLE, rows, model)
-    console = out()
-    console.print(_table(rows))
-    err().print(f"Note: {_note(model)}")
+    source = f"{model.id}, {model.role}, not reviewed"
+    with staged(args.output, _publish) as folder:
+        named = replace(result, opacity=opacity, opacity_source=source)
+        write_segmentation(folder / SEGMENTATION, named)
+        write_classes_csv(folder / TABLE, rows, model, result)
+    _report(result, rows, model)
     for name in (SEGMENTATION, TABLE):
-        console.print(str(args.output / name))
+        out().print(str(args.output / name))
     return 0
 
 
-def _note(model: ClassModel) -> str:
-    text = (
-        f"{model.id} is for research. It learned from 48 slices of one collection; the numbers of "
-        "the report stay those of the HU border."
-    )
-    if not model.dice:
-        return text
-    scores = ", ".join(
-        f"{value:.2f} for {name.removesuffix('_dice').replace('_', ' ')}"
-        for name, value in model.dice.items()
-    )
-    return f"{text} Mean Dice against experts on slices that it had not seen: {scores}."
+def _publish(staging: Path, folder: Path) -> None:
+    """Move both files; all else in the folder, which may be the result's own, stays."""
+    for name in (SEGMENTATION, TABLE):
+        (staging / name).replace(folder / name)
 
 
-def _table(rows: tuple[ClassRow, ...]) -> Table:
+def _report(result: SegmentationResult, rows: tuple[ClassRow, ...], model: ClassModel) -> None:
+    out().print(_table(result, rows))
+    for warning in (*result.warnings, *_notes(model)):
+        err().print(f"Note: {warning}")
+
+
+def _notes(model: ClassModel) -> tuple[str, ...]:
+    """Say what the network's answer is worth."""
+    from CovidLesionSegLib.engine.lesion_classes import BORDER_SCORES, OWN_SCORES
+
+    about = (
+        f"{model.id} is for research: it learned from single slices whose HU were estimated. The "
+        "numbers of the report stay those of the border in HU."
+    )
+    own, border = (model.scores.get(variant, {}) for variant in (OWN_SCORES, BORDER_SCORES))
+    if not own or not border:
+        return (about,)
+    dice = ", ".join(
+        f"{own[f'{name}_dice']:.2f} for {name.replace('_', ' ')} (border in HU: "
+        f"{border[f'{name}_dice']:.2f})"
+        for name in ("ground_glass", "consolidation")
+    )
+    measured = (
+        "On slices that it had not seen, inside the infection that an expert drew, its mean Dice "
+        f"was {dice}; the consolidated share was wrong by {own['share_error']:.0f} points (border "
+        f"in HU: {border['share_error']:.0f})."
+    )
+    return about, measured
+
+
+def _table(result: SegmentationResult, rows: tuple[ClassRow, ...]) -> Table:
     from rich.table import Table
 
-    table = Table(title="Percent of the region", title_style="bold")
+    from CovidLesionSegLib.export.lobe_chart import approximate_mark, format_percent
+
+    lobes = result.anatomy.lobe_source
+    caption = f"Lobes: {lobes.value}" + (" (~ approximate)" if lobes.is_approximate else "")
+    table = Table(title="Percent of the region", caption=caption, title_style="bold")
     table.add_column("Region")
     for heading in ("Ground glass", "by HU", "Consolidation", "by HU"):
         table.add_column(heading, justify="right")
-    for row in rows:
-        pairs = (
+    for row, measured in zip(rows, result.quantification.rows, strict=True):
+        values = (
             row.ground_glass_percent,
             row.hu_ground_glass_percent,
             row.consolidation_percent,
             row.hu_consolidation_percent,
         )
-        table.add_row(row.label, *("n/a" if v is None else f"{v:.1f}" for v in pairs))
+        table.add_row(
+            measured.label + approximate_mark(measured),
+            *("n/a" if value is None else format_percent(value) for value in values),
+            style="bold" if row.region == "total" else "",
+        )
     return table

@@ -189,7 +189,7 @@ def _described(model: StoredModel) -> dict[str, Any]:
 
 
 def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
 
 
 def _as_text(value: object) -> str:

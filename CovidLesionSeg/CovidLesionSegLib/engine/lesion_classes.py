@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 CLASS_MODEL = "density-classes-lite"
 TASK = "lesion-classes"
+OWN_SCORES, BORDER_SCORES = "held-out slices", "border in HU"
+"""Variants of scores: networks on slices that they had not seen, and the border beside them."""
+
 SCALES_MM = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations of the Gaussians within the infection, in the slice."""
 
@@ -43,13 +46,16 @@ class ClassModel:
         id: Catalogue id.
         module: Network in evaluation mode.
         sha256: Digest of the weight file.
-        dice: Its mean Dice against experts by class, as the catalogue has it.
+        role: ``"clinical"`` or ``"research"``.
+        scores: Means against experts by variant (`OWN_SCORES`, `BORDER_SCORES`) and score, as
+            the catalogue has them.
     """
 
     id: str
     module: torch.nn.Module
     sha256: str
-    dice: Mapping[str, float]
+    role: str
+    scores: Mapping[str, Mapping[str, float]]
 
 
 def density_recipe() -> dict[str, Any]:
@@ -59,6 +65,10 @@ def density_recipe() -> dict[str, Any]:
 
 def open_class_model(model: str = CLASS_MODEL, store: WeightsStore | None = None) -> ClassModel:
     """Open the network that tells the classes apart; it runs on the CPU.
+
+    Args:
+        model: Id in the catalogue.
+        store: Where to look; the default is the user's.
 
     Raises:
         InputError: ``model-unknown``, or ``model-wrong-task`` for any other.
@@ -70,11 +80,14 @@ def open_class_model(model: str = CLASS_MODEL, store: WeightsStore | None = None
         raise InputError(
             "model-wrong-task",
             f"The model {entry.id!r} does not tell ground glass from consolidation by densities.",
-            "Leave --model out.",
+            f"Use {CLASS_MODEL!r}.",
         )
-    scores = entry.card.scores.get("held-out slices", {})
-    dice = {name: float(score["mean"]) for name, score in scores.items() if "dice" in name}
-    return ClassModel(entry.id, module, entry.sha256, dice)
+    scores = {
+        variant: {name: float(score["mean"]) for name, score in entry.card.scores[variant].items()}
+        for variant in (OWN_SCORES, BORDER_SCORES)
+        if variant in entry.card.scores
+    }
+    return ClassModel(entry.id, module, entry.sha256, entry.role, scores)
 
 
 def smoothed_within(hu: NDArray[Any], infected: Mask, sigma: tuple[float, ...]) -> NDArray[Any]:
@@ -145,6 +158,9 @@ def split_by_network(
         ct: The CT.
         infection: uint8 ``[z, y, x]``, non-zero where infected.
         model: The network.
+
+    Returns:
+        uint8 ``[z, y, x]``.
     """
     opacity = np.zeros(infection.shape, dtype=np.uint8)
     infected = infection > 0

@@ -43,7 +43,7 @@ def open_infection_model(
 
     Raises:
         InputError: ``model-unknown``, ``model-wrong-task``, ``consensus-too-small``,
-            ``consensus-repeats`` or ``consensus-with-weights``.
+            ``consensus-repeats``, ``consensus-not-possible`` or ``consensus-with-weights``.
         CovidLesionSegError: A weight file is missing or damaged.
     """
     if weights is not None:
@@ -58,7 +58,7 @@ def open_infection_model(
     ids = member_ids(model, store)
     if len(ids) == 1:
         return _ready_alone(*load_model(store.find(ids[0]).entry, store, device), device)
-    return Consensus(model, tuple(open_slice_model(m, device, "infection", store) for m in ids))
+    return Consensus(model, tuple(_member(m, device, store) for m in ids))
 
 
 def member_ids(model: str, store: WeightsStore) -> tuple[str, ...]:
@@ -145,6 +145,17 @@ def open_slice_model(
     store = store or default_store()
     module, entry = load_model(store.find(model_id).entry, store, device)
     return _ready(module, entry, device, task)
+
+
+def _member(model_id: str, device: str, store: WeightsStore) -> SliceModel:
+    """Open a network that is to agree with others."""
+    if store.find(model_id).entry.task == "severity":
+        raise InputError(
+            "consensus-not-possible",
+            f"{model_id!r} can't join a consensus: it looks at blocks of tissue, not at slices.",
+            "Use it alone.",
+        )
+    return open_slice_model(model_id, device, "infection", store)
 
 
 def _ready_alone(module: nn.Module, entry: CatalogueEntry, device: str) -> SliceModel | TissueModel:

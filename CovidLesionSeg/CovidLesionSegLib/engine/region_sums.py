@@ -83,7 +83,7 @@ class RegionSums:
         self._probability = prediction.infection[self._box].ravel()
         self._agreement = None if agreement is None else agreement[self._box].ravel()
         yield
-        self._code = _region_codes(anatomy, self._box)
+        self._code = region_codes(anatomy, self._box)
         yield
         self._reach = _reach_bits(ct, anatomy, self._code)
         yield
@@ -157,7 +157,18 @@ class RegionSums:
         return index
 
 
-def _region_codes(anatomy: Anatomy, box: Box) -> NDArray[np.uint8]:
+def region_codes(anatomy: Anatomy, box: Box) -> NDArray[np.uint8]:
+    """Return the region of every voxel of a box, see `REGION_COUNT`.
+
+    A lobe counts only where it lies in its own lung.
+
+    Args:
+        anatomy: Lungs and lobes.
+        box: Slices along ``(z, y, x)``.
+
+    Returns:
+        uint8 ``[z, y, x]``.
+    """
     lungs = anatomy.lungs[box]
     code = np.zeros(lungs.shape, dtype=np.uint8)
     for lung, rest in REST_OF_LUNG.items():

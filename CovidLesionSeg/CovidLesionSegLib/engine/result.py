@@ -235,6 +235,7 @@ class SegmentationResult:
         warnings: Sentences the user must see.
         opacity: uint8 ``[z, y, x]`` with the labels of `Opacity` inside `infection`; None
             when ground-glass and consolidation were not told apart.
+        opacity_source: What told them apart, if not the border in HU.
     """
 
     ct: CtVolume
@@ -246,6 +247,7 @@ class SegmentationResult:
     run: RunInfo
     warnings: tuple[str, ...] = ()
     opacity: NDArray[np.uint8] | None = None
+    opacity_source: str = ""
 
     @property
     def layers(self) -> dict[str, NDArray[np.uint8] | None]:

@@ -81,7 +81,7 @@ def segment_tags(definition: SegmentDefinition, result: SegmentationResult) -> d
     """Return the tags of a segment: its codes, and where its outline came from."""
     sources = {
         "infection": f"{result.run.model_id}, not reviewed",
-        "opacity": f"{result.run.model_id}, not reviewed",
+        "opacity": result.opacity_source or f"{result.run.model_id}, not reviewed",
         "lungs": "CovidLesionSeg lungs",
         "lobes": result.anatomy.lobe_source.value,
     }

@@ -131,7 +131,7 @@ def write_lobes_csv(
         CovidLesionSegError: ``output-not-written``.
     """
     columns = lobes_columns(quantification)
-    provenance = _provenance(run, source or TableSource())
+    provenance = provenance_columns(run, source or TableSource())
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*(column.name for column in columns), *provenance])
@@ -171,7 +171,7 @@ def lobes_table_to_dict(
     columns = lobes_columns(quantification)
     return {
         "schema": TABLE_SCHEMA,
-        "provenance": _provenance(run, source),
+        "provenance": provenance_columns(run, source),
         "columns": [
             {
                 "name": column.name,
@@ -188,7 +188,8 @@ def lobes_table_to_dict(
     }
 
 
-def _provenance(run: RunInfo, source: TableSource) -> dict[str, str]:
+def provenance_columns(run: RunInfo, source: TableSource) -> dict[str, str]:
+    """Return what every row of a table says of how it was made, by column."""
     return {
         "model_id": run.model_id,
         "weights_sha256": ";".join(digest for _, digest in sorted(run.weights_sha256.items())),

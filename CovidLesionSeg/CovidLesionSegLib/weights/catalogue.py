@@ -19,7 +19,8 @@ from CovidLesionSegLib.nets.config import SCALES, ModelConfig, OptionValue
 
 SCHEMA = 1
 TASKS = ("infection", "lungs", "lesion-classes", "severity", "pretraining")
-"""What a model is for; ``severity`` takes lobes instead of slices, and ``pretraining`` marks a
+"""What a model is for; ``severity`` finds infection too, taught by scores of lobes,
+``lesion-classes`` tells ground glass from consolidation, and ``pretraining`` marks a
 start for training that can't segment."""
 DTYPES = ("float16", "float32")
 CLINICAL = "clinical"
@@ -84,8 +85,9 @@ class CatalogueEntry:
         task: One of `TASKS`.
         family, scale, encoder, options: The network; see `config`.
         recipe: Preprocessing that the weights were trained with, as
-            ``engine.windowing.SliceRecipe.to_dict`` writes it; empty where the task has
-            another preprocessing.
+            ``engine.windowing.SliceRecipe.to_dict``, ``engine.tissue_model.TissueRecipe.to_dict``
+            or ``engine.lesion_classes.density_recipe`` writes it; empty where the engine has
+            none that fits.
         file: Name of the weights file, in the folder ``Weights`` beside the catalogue.
         sha256: Digest of the file, lower case hexadecimal.
         bytes: Size of the file.
