@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .k_fold_text import about, case_table
+from .k_fold_text import about, about_consensus, case_table
 from .splits import load_split
 
 _HERE = Path(__file__).parent
@@ -22,6 +22,7 @@ LUNGS = _HERE / "anatomy" / "results" / "lungs.json"
 SECTION = "scores"
 _LUNGS_OF_USERS = "with_infection"
 K_FOLD = REPORTS / "k-fold.json"
+K_FOLD_CONSENSUS = REPORTS / "k-fold-consensus.json"
 MODELS = (
     "inf-net-lite",
     "bsnet-lite",
@@ -51,7 +52,7 @@ readers of such scans agree at a Dice of .74 to .86. `{healthy}` is a nearly hea
 expiration: the column says how much of its lung is called infected where experts see {truth}%.
 It is little because findings hardly denser than the lung around them are left out, a rule that was
 [found on these scans](training/README.md#findings-that-are-hardly-denser-than-the-lung).
-`relation-lite` and `dram-lite`, which learned from severity scores alone, are for research and no
+`relation-lite`, and `dram-lite`, which learned from severity scores alone, are for research and no
 part of the consensus."""
 
 _OTHER_TABLES = """\
@@ -122,8 +123,11 @@ def _is_number(value: object) -> bool:
 
 
 def _k_fold() -> str:
-    report = _read(K_FOLD)
-    return f"{about(report)}\n\n{case_table(report)}\nMade by `{report['command']}`."
+    report, consensus = _read(K_FOLD), _read(K_FOLD_CONSENSUS)
+    return (
+        f"{about(report)} {about_consensus(consensus)}\n\n{case_table(report, consensus)}\n"
+        f"Made by `{report['command']}` and `{consensus['command']}`."
+    )
 
 
 def _lungs() -> str:
