@@ -7,9 +7,7 @@ on the surface it found, and the other way round. Writes ``results/fissures_ct.j
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,22 +17,13 @@ import numpy as np
 from CovidLesionSegLib.engine.fissure_search import FissureFit, Region, search_fissure
 from CovidLesionSegLib.engine.fissure_sheets import Sheets, find_sheets
 from CovidLesionSegLib.engine.lobe_atlas import (
-    LEFT_OBLIQUE,
-    RIGHT_OBLIQUE,
     Array,
     FissureModel,
-    bundled_atlas,
 )
-from CovidLesionSegLib.engine.lobe_registration import lung_surfaces, register
-from CovidLesionSegLib.engine.lobes_atlas import cut_ends, inside_of
-from CovidLesionSegLib.engine.lungs import segment_lungs
 from CovidLesionSegLib.engine.masks import Mask
-from CovidLesionSegLib.engine.readers import read_ct
-from CovidLesionSegLib.engine.result import Lung
 
-_LOG = logging.getLogger("training.anatomy")
-_ROOT = Path(__file__).resolve().parents[2]
-_FISSURES = {LEFT_OBLIQUE: Lung.LEFT, RIGHT_OBLIQUE: Lung.RIGHT}
+from .oblique import oblique_fissures, table_over_thin_cts
+
 _PIECE = 40
 _ALIKE = float(np.cos(np.radians(40.0)))
 _ON_IT_MM = 3.0
@@ -43,20 +32,15 @@ _FAR_MM = 45.0
 
 def evaluate(path: Path) -> dict[str, Any]:
     """Search the oblique fissures of one CT, with all sheets and with half of them."""
-    atlas, ct = bundled_atlas(), read_ct(path)
-    lungs = segment_lungs(ct).labels
-    to_reference = register(lung_surfaces(lungs, ct), atlas, cut_ends(lungs, ct))
-    features = atlas.features(to_reference)
     row: dict[str, Any] = {}
-    for name, side in _FISSURES.items():
-        model, lung = atlas.fissures[name], lungs == side
-        expected, region = model.mean(features), inside_of(ct, lung, to_reference)
-        sheets = find_sheets(ct, lung)
-        fit = search_fissure(sheets, region, model, to_reference, expected)
-        row[name] = {"found": fit.found, "coverage": round(fit.coverage, 2)}
+    for fissure in oblique_fissures(path):
+        sheets = find_sheets(fissure.ct, fissure.lung)
+        search = fissure.region, fissure.model, fissure.to_reference, fissure.expected
+        fit = search_fissure(sheets, *search)
+        row[fissure.name] = {"found": fit.found, "coverage": round(fit.coverage, 2)}
         if fit.found:
-            row[name]["said_error_mm"] = round(fit.error_mm, 1)
-            row[name] |= _halves(sheets, region, model, to_reference, expected)
+            row[fissure.name]["said_error_mm"] = round(fit.error_mm, 1)
+            row[fissure.name] |= _halves(sheets, *search)
     return row
 
 
@@ -100,15 +84,7 @@ def _search_part(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate all CTs with thin slices and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    table: dict[str, Any] = {}
-    for path in sorted((options.data / "coronacases").glob("*_ct.nii.gz")):
-        name = path.name.removesuffix("_ct.nii.gz")
-        table[name] = evaluate(path)
-        _LOG.info("%s: %s", name, table[name])
+    table = table_over_thin_cts(__doc__, arguments, evaluate)
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     (results / "fissures_ct.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

@@ -9,9 +9,7 @@ with slices averaged to about 6 mm, where no sheet shows. Writes
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,26 +21,18 @@ from CovidLesionSegLib.engine.fissure_search import search_fissure
 from CovidLesionSegLib.engine.fissure_sheets import find_sheets
 from CovidLesionSegLib.engine.fissure_vessels import fit_between_vessels, measure_clearance
 from CovidLesionSegLib.engine.lobe_atlas import (
-    LEFT_OBLIQUE,
-    RIGHT_OBLIQUE,
     Array,
     FissureModel,
-    bundled_atlas,
 )
-from CovidLesionSegLib.engine.lobe_registration import lung_surfaces, register
-from CovidLesionSegLib.engine.lobes_atlas import cut_ends, inside_of
-from CovidLesionSegLib.engine.lungs import segment_lungs
+from CovidLesionSegLib.engine.lobes_atlas import inside_of, reference_points
 from CovidLesionSegLib.engine.masks import Mask
-from CovidLesionSegLib.engine.readers import read_ct
-from CovidLesionSegLib.engine.result import Lung
 from CovidLesionSegLib.engine.volume import CtVolume
 
-_LOG = logging.getLogger("training.anatomy")
-_ROOT = Path(__file__).resolve().parents[2]
-_FISSURES = {LEFT_OBLIQUE: Lung.LEFT, RIGHT_OBLIQUE: Lung.RIGHT}
+from .oblique import oblique_fissures, table_over_thin_cts
+
 _THICK_MM = 6.0
 _ON_IT_MM = 2.0
-_STRIDE = 3
+_STRIDES = (3, 3, 3)
 
 Labels = NDArray[np.uint8]
 
@@ -73,31 +63,28 @@ def surface_basis(model: FissureModel, lung: Array, coefficients: Array) -> Arra
 
 def evaluate(path: Path) -> dict[str, Any]:
     """Fit the oblique fissures of one CT between the vessels."""
-    atlas, ct = bundled_atlas(), read_ct(path)
-    lungs = segment_lungs(ct).labels
-    to_reference = register(lung_surfaces(lungs, ct), atlas, cut_ends(lungs, ct))
-    features = atlas.features(to_reference)
-    scans = {"as it is": (ct, lungs), f"{_THICK_MM:.0f} mm": thickened(ct, lungs)}
     row: dict[str, Any] = {}
-    for name, side in _FISSURES.items():
-        model, lung = atlas.fissures[name], lungs == side
-        expected, region = model.mean(features), inside_of(ct, lung, to_reference)
-        seen = search_fissure(find_sheets(ct, lung), region, model, to_reference, expected)
+    for fissure in oblique_fissures(path):
+        model, expected, to_reference = fissure.model, fissure.expected, fissure.to_reference
+        ct, lungs, lung = fissure.ct, fissure.lungs, fissure.lung
+        seen = search_fissure(find_sheets(ct, lung), fissure.region, model, to_reference, expected)
         if not seen.found:
             continue
-        basis = surface_basis(model, _points(lung, ct, to_reference), seen.coefficients)
-        row[name] = {"expected_mm": _mean_mm(basis, expected - seen.coefficients)}
+        points = reference_points(lung, ct, to_reference, _STRIDES)
+        basis = surface_basis(model, points, seen.coefficients)
+        row[fissure.name] = {"expected_mm": _mean_mm(basis, expected - seen.coefficients)}
+        scans = {"as it is": (ct, lungs), f"{_THICK_MM:.0f} mm": thickened(ct, lungs)}
         for label, (scan, labels) in scans.items():
-            row[name][label] = _fitted(
-                scan, labels == side, model, to_reference, expected, basis, seen.coefficients
+            row[fissure.name][label] = _fitted(
+                scan,
+                labels == fissure.side,
+                model,
+                to_reference,
+                expected,
+                basis,
+                seen.coefficients,
             )
     return row
-
-
-def _points(lung: Mask, ct: CtVolume, to_reference: Array) -> Array:
-    index = np.argwhere(lung[::_STRIDE, ::_STRIDE, ::_STRIDE]) * _STRIDE
-    to_mm = to_reference @ ct.affine_lps
-    return np.asarray(index[:, ::-1] @ to_mm[:, :3].T + to_mm[:, 3])
 
 
 def _mean_mm(basis: Array, change: Array) -> float:
@@ -151,15 +138,7 @@ def means(table: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate all CTs with thin slices and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    table: dict[str, Any] = {}
-    for path in sorted((options.data / "coronacases").glob("*_ct.nii.gz")):
-        name = path.name.removesuffix("_ct.nii.gz")
-        table[name] = evaluate(path)
-        _LOG.info("%s: %s", name, table[name])
+    table = table_over_thin_cts(__doc__, arguments, evaluate)
     text = json.dumps({"cases": table, "mean": means(table)}, indent=2) + "\n"
     results = Path(__file__).parent / "results"
     (results / "fissures_vessels.json").write_text(text, encoding="utf-8")

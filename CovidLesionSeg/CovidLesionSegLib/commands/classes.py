@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from CovidLesionSegLib.errors import InputError
 
-from .console import err, out
+from .console import err, out, region_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -105,26 +105,17 @@ def _notes(model: ClassModel) -> tuple[str, ...]:
 
 
 def _table(result: SegmentationResult, rows: tuple[ClassRow, ...]) -> Table:
-    from rich.table import Table
+    from CovidLesionSegLib.export.lobe_chart import format_percent
 
-    from CovidLesionSegLib.export.lobe_chart import approximate_mark, format_percent
-
-    lobes = result.anatomy.lobe_source
-    caption = f"Lobes: {lobes.value}" + (" (~ approximate)" if lobes.is_approximate else "")
-    table = Table(title="Percent of the region", caption=caption, title_style="bold")
-    table.add_column("Region")
-    for heading in ("Ground glass", "by HU", "Consolidation", "by HU"):
-        table.add_column(heading, justify="right")
-    for row, measured in zip(rows, result.quantification.rows, strict=True):
-        values = (
+    percents = [
+        (
             row.ground_glass_percent,
             row.hu_ground_glass_percent,
             row.consolidation_percent,
             row.hu_consolidation_percent,
         )
-        table.add_row(
-            measured.label + approximate_mark(measured),
-            *("n/a" if value is None else format_percent(value) for value in values),
-            style="bold" if row.region == "total" else "",
-        )
-    return table
+        for row in rows
+    ]
+    cells = [["n/a" if v is None else format_percent(v) for v in values] for values in percents]
+    headings = ("Ground glass", "by HU", "Consolidation", "by HU")
+    return region_table(result, "Percent of the region", headings, cells)

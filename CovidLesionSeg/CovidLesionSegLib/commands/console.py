@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -87,23 +87,45 @@ def _percent(measure: Measure) -> str:
 
 def lobe_table(result: SegmentationResult) -> Table:
     """Return the per-lobe table for the terminal."""
+    cells = []
+    for row in result.quantification.rows:
+        measures = row.measures
+        score = measures.get("involvement_score")
+        cells.append(
+            (
+                _number(measures["volume_ml"], 0),
+                _number(measures["infected_ml"]),
+                _percent(measures["infected_percent"]),
+                "" if score is None else _number(score, 0),
+            )
+        )
+    headings = ("Volume ml", "Infected ml", "Infected %  (interval)", "Score")
+    return region_table(result, "Infection by lobe", headings, cells)
+
+
+def region_table(
+    result: SegmentationResult,
+    title: str,
+    headings: Sequence[str],
+    cells: Sequence[Sequence[str]],
+) -> Table:
+    """Return a table for the terminal with a row for every region of a result.
+
+    Args:
+        result: The result; it says where the lobes are from and which are approximate.
+        title: Title.
+        headings: Of the columns beside the region's name.
+        cells: Their texts, row by row.
+    """
     from CovidLesionSegLib.export.lobe_chart import approximate_mark
 
     source = result.anatomy.lobe_source
     caption = f"Lobes: {source.value}" + (" (~ approximate)" if source.is_approximate else "")
-    table = Table(title="Infection by lobe", caption=caption, title_style="bold")
+    table = Table(title=title, caption=caption, title_style="bold")
     table.add_column("Region")
-    for heading in ("Volume ml", "Infected ml", "Infected %  (interval)", "Score"):
+    for heading in headings:
         table.add_column(heading, justify="right")
-    for row in result.quantification.rows:
-        measures = row.measures
-        score = measures.get("involvement_score")
-        table.add_row(
-            row.label + approximate_mark(row),
-            _number(measures["volume_ml"], 0),
-            _number(measures["infected_ml"]),
-            _percent(measures["infected_percent"]),
-            "" if score is None else _number(score, 0),
-            style="bold" if row.region == "total" else "",
-        )
+    for row, texts in zip(result.quantification.rows, cells, strict=True):
+        style = "bold" if row.region == "total" else ""
+        table.add_row(row.label + approximate_mark(row), *texts, style=style)
     return table

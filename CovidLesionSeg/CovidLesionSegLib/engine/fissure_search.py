@@ -57,7 +57,7 @@ the fissures found in CTs with slices of 1 to 1.5 mm 0.12 to 0.38."""
 
 _TIMES_CHANCE = 2.0
 QUARTER_TURN = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-_MEAN_OF_NORMAL = float(np.sqrt(2.0 / np.pi))
+MEAN_OF_NORMAL = float(np.sqrt(2.0 / np.pi))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ def search_fissure(
     nodes = _nodes(model, best)
     basis, _ = model.basis(nodes[region(nodes)])
     spread = np.sum((basis @ covariance) * basis, axis=1) + model.noise_mm**2
-    error_mm = float(_MEAN_OF_NORMAL * np.sqrt(spread).mean())
+    error_mm = float(MEAN_OF_NORMAL * np.sqrt(spread).mean())
     return FissureFit(best, coverage, True, error_mm)
 
 

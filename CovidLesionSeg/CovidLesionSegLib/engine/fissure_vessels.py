@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .fissure_search import QUARTER_TURN, Region
+from .fissure_search import MEAN_OF_NORMAL, QUARTER_TURN, Region
 from .lobe_atlas import Array, FissureModel
 from .lungs_grid import WorkingGrid
-from .masks import Mask, bounding_box, distance_mm
+from .masks import Mask, bounding_box, distance_mm, mean_within
 from .volume import CtVolume
 
 MAX_SLICE_MM = 6.5
@@ -54,8 +54,6 @@ _TIMES_CHANCE = 2.0
 _UNDERSTATED = 1.4
 """How much larger the error is than the spread of the weighted draws says, see
 `training/anatomy/results/fissures_vessels.json`."""
-
-_MEAN_OF_NORMAL = float(np.sqrt(2.0 / np.pi))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +134,7 @@ def _score(
     # Beyond the border of the array nothing is known: the cut lung goes on there.
     depth = distance_mm(~lung, spacing)
     sigma = [_AROUND_MM / step for step in spacing]
-    parenchyma = np.where(lung, np.minimum(hu, _AROUND_MAX_HU), 0.0).astype(np.float32)
-    share = ndimage.gaussian_filter(lung.astype(np.float32), sigma)
-    around = ndimage.gaussian_filter(parenchyma, sigma) / np.maximum(share, 1e-3)
+    around = mean_within(np.minimum(hu, _AROUND_MAX_HU), lung, sigma)
     vessels = lung & (hu - around > _BRIGHTER_BY_HU) & (depth > _VESSEL_DEPTH_MM)
     inner = lung & (depth > _INNER_DEPTH_MM)
     if np.count_nonzero(vessels) < max(_MIN_SHARE * np.count_nonzero(inner), _MIN_VOXELS):
@@ -175,7 +171,7 @@ def fit_between_vessels(
     turned, turned_region = _turned(clearance, region, to_reference)
     _, _, by_chance = _fit(clearance, turned_region, model, turned, expected, seed)
     found = clear >= _MIN_CLEARANCE and clear >= _TIMES_CHANCE * by_chance
-    return VesselFit(best, _UNDERSTATED * _MEAN_OF_NORMAL * spread_mm, clear, found)
+    return VesselFit(best, _UNDERSTATED * MEAN_OF_NORMAL * spread_mm, clear, found)
 
 
 def _fit(
@@ -204,7 +200,7 @@ def _fit(
     count = np.count_nonzero(seen, axis=1)
     usable = count >= max(_MIN_NODES, _MIN_NODES_SHARE * float(np.median(count)))
     if not usable.any():
-        return expected, model.error_mm / _MEAN_OF_NORMAL, 0.0
+        return expected, model.error_mm / MEAN_OF_NORMAL, 0.0
     mean_score = score[rows, nodes].sum(axis=1)[usable] / count[usable]
     weight = np.exp(_SHARPNESS * (mean_score - mean_score.max()))
     weight /= weight.sum()

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.loading import load_model
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
-from .masks import Mask
+from .masks import Mask, bounding_box, mean_within
 from .result import Opacity
 from .volume import CtVolume
 
@@ -90,25 +89,22 @@ def open_class_model(model: str = CLASS_MODEL, store: WeightsStore | None = None
     return ClassModel(entry.id, module, entry.sha256, entry.role, scores)
 
 
-def smoothed_within(hu: NDArray[Any], infected: Mask, sigma: tuple[float, ...]) -> NDArray[Any]:
-    """Return values smoothed within a mask: what lies beside it has no weight.
+def smoothed_within(
+    hu: NDArray[Any], infected: Mask, sigma: tuple[float, ...]
+) -> NDArray[np.float32]:
+    """Return values smoothed within the infection; they mean nothing outside of it.
 
     Args:
         hu: Of any shape.
-        infected: Mask of the same shape; the result means nothing outside of it.
+        infected: Mask of the same shape.
         sigma: Standard deviation of the Gaussian in pixels, per axis.
 
     Returns:
         float32 of the same shape.
     """
-    inside = np.where(infected, hu, 0).astype(np.float32)
     # Nothing beyond the picture, so that cropping to the infection changes nothing.
-    weight, total = (
-        ndimage.gaussian_filter(plane, sigma, mode="constant")
-        for plane in (infected.astype(np.float32), inside)
-    )
-    values: NDArray[np.float32] = total / np.maximum(weight, np.finfo(np.float32).tiny)
-    return values.astype(np.float32, copy=False)
+    least = float(np.finfo(np.float32).tiny)
+    return mean_within(hu, infected, sigma, mode="constant", least_weight=least)
 
 
 def density_features(
@@ -166,8 +162,8 @@ def split_by_network(
     infected = infection > 0
     _, row_mm, column_mm = ct.spacing_mm_zyx
     for index in np.flatnonzero(infected.any(axis=(1, 2))):
-        rows, columns = infected[index].any(axis=1), infected[index].any(axis=0)
-        box = _span(rows), _span(columns)
+        _, *box_yx = bounding_box(infected[index : index + 1])
+        box = tuple(box_yx)
         mask = infected[index][box]
         features = density_features(ct.hu[index][box], mask, (row_mm, column_mm))
         called = call_pixels(model.module, features)
@@ -175,8 +171,3 @@ def split_by_network(
             called, np.uint8(Opacity.CONSOLIDATION), np.uint8(Opacity.GROUND_GLASS)
         )
     return opacity
-
-
-def _span(used: NDArray[np.bool_]) -> slice:
-    places = np.flatnonzero(used)
-    return slice(int(places[0]), int(places[-1]) + 1)

@@ -157,7 +157,24 @@ def _over(atlas: LobeAtlas, name: str, coefficients: Mapping[str, Array], points
 
 def _thinned(lung: Mask, ct: CtVolume, to_reference: Array) -> Array:
     """Return the lung's voxels, thinned out to about 6 mm, as reference points."""
-    steps = [max(1, round(_THINNED_MM / size)) for size in ct.spacing_mm_zyx]
+    dz, dy, dx = (max(1, round(_THINNED_MM / size)) for size in ct.spacing_mm_zyx)
+    return reference_points(lung, ct, to_reference, (dz, dy, dx))
+
+
+def reference_points(
+    lung: Mask, ct: CtVolume, to_reference: Array, steps: tuple[int, int, int]
+) -> Array:
+    """Return every so many of the lung's voxels as reference points.
+
+    Args:
+        lung: Boolean ``[z, y, x]``.
+        ct: The CT.
+        to_reference: 3 x 4, LPS to reference LPS in mm.
+        steps: Voxels from one to the next along ``(z, y, x)``.
+
+    Returns:
+        ``(n, 3)`` in mm.
+    """
     index = np.argwhere(lung[:: steps[0], :: steps[1], :: steps[2]]) * steps
     to_mm = to_reference @ ct.affine_lps
     return np.asarray(index[:, ::-1] @ to_mm[:, :3].T + to_mm[:, 3])

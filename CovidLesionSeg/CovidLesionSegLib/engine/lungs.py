@@ -33,7 +33,6 @@ SIDES = "sides-doubtful"
 _CUT_AREA_MM2 = 150.0
 _LATERAL_CUT_AREA_MM2 = 600.0
 _MIN_AERATED_ML = 15.0
-_AERATED_BELOW_HU = -300
 _MAX_AIR_ERROR_HU = 60.0
 
 
@@ -90,7 +89,7 @@ def segment_lungs(
     if model_labels is not None:
         labels = merge_model_labels(_restrict_labels(grid, model_labels), classical, grid)
     # The network may take water for consolidation; nobody lives without any aerated lung.
-    aerated = (labels > 0) & (grid.hu < _AERATED_BELOW_HU)
+    aerated = (labels > 0) & (grid.hu < classical.threshold_hu)
     if np.count_nonzero(aerated) * grid.voxel_ml < _MIN_AERATED_ML:
         raise InputError(
             "no-lung-found",

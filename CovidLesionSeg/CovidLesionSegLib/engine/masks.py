@@ -5,7 +5,8 @@ Everything works on boolean or label arrays ``[z, y, x]``; spacing is ``(z, y, x
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,33 @@ def bounding_box(mask: Mask, margin: tuple[int, int, int] = (0, 0, 0)) -> Box:
         start = max(0, int(hit[0]) - margin[axis])
         limits.append(slice(start, min(mask.shape[axis], int(hit[-1]) + 1 + margin[axis])))
     return limits[0], limits[1], limits[2]
+
+
+def mean_within(
+    values: NDArray[Any],
+    mask: Mask,
+    sigma: Sequence[float],
+    *,
+    mode: str = "reflect",
+    least_weight: float = 1e-3,
+) -> NDArray[np.float32]:
+    """Return values averaged over a mask by a Gaussian: what lies beside it has no weight.
+
+    Args:
+        values: Of any shape.
+        mask: Boolean of the same shape.
+        sigma: Standard deviation in voxels, per axis.
+        mode: What lies beyond the array, as ``scipy.ndimage`` names it.
+        least_weight: Weight below which the mean fades to 0, far from the mask.
+
+    Returns:
+        float32 of the same shape.
+    """
+    inside = np.where(mask, values, 0).astype(np.float32)
+    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma, mode=mode)
+    total = ndimage.gaussian_filter(inside, sigma, mode=mode)
+    mean: NDArray[np.float32] = total / np.maximum(weight, np.float32(least_weight))
+    return mean
 
 
 def grown_box(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .lungs_grid import BlockGrid
-from .masks import Box, Mask, SpacingZyx, bounding_box
+from .masks import Box, Mask, SpacingZyx, bounding_box, mean_within
 
 BLOCK_MM = 5.0
 """Edge length of a block: larger than the gaps between vessels, smaller than most lesions."""
@@ -152,11 +152,7 @@ def _smoothed(
     density: NDArray[np.float32], inside: Mask, width_mm: float, spacing: SpacingZyx
 ) -> NDArray[np.float32]:
     """Average over the lung around each block, weighted by a Gaussian of this width."""
-    sigma = [width_mm / step for step in spacing]
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(density * inside, sigma)
-    result: NDArray[np.float32] = total / np.maximum(weight, np.float32(1e-3))
-    return result
+    return mean_within(density, inside, [width_mm / step for step in spacing])
 
 
 def _log_ratio(density: NDArray[np.float32], reference: float) -> NDArray[np.float32]:

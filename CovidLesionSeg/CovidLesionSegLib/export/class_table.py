@@ -15,7 +15,7 @@ from CovidLesionSegLib.engine.quantify import LUNG_REGIONS, TOTAL
 from CovidLesionSegLib.engine.region_sums import REGION_COUNT, REST_OF_LUNG, region_codes
 from CovidLesionSegLib.engine.result import Lobe, Opacity, RegionRow, SegmentationResult
 
-from .tables import TableSource, provenance_columns
+from .tables import TableSource, capitalized, provenance_columns
 
 _KINDS = max(Opacity) + 1
 
@@ -72,7 +72,7 @@ def _row(voxels: NDArray[np.int64], voxel_ml: float, row: RegionRow) -> ClassRow
     volume, infected = values["volume_ml"], values["infected_ml"]
     by_hu = values["ggo_percent"], values["consolidation_percent"]
     flags = "; ".join(row.flags)
-    name = row.label[:1].upper() + row.label[1:]
+    name = capitalized(row.label)
     if volume is None:
         return ClassRow(row.region, name, None, None, None, None, None, None, *by_hu, flags)
     of_region = voxels[_codes(row.region)].sum(axis=0)

@@ -94,7 +94,7 @@ def lobes_columns(quantification: Quantification) -> tuple[Column, ...]:
     rows = quantification.rows
     columns = [
         _text_column("region", "Region", (row.region for row in rows)),
-        _text_column("label", "Name", (_capitalized(row.label) for row in rows)),
+        _text_column("label", "Name", (capitalized(row.label) for row in rows)),
     ]
     for name in dict.fromkeys(name for row in rows for name in row.measures):
         measures = [row.measures.get(name) for row in rows]
@@ -208,10 +208,11 @@ def measure_title(name: str, unit: str) -> str:
         return _TITLES[name]
     stem = name.removesuffix(_UNIT_SUFFIXES.get(unit, ""))
     shown_unit = f" [{unit}]" if unit in _UNIT_SUFFIXES else ""
-    return _capitalized(stem.replace("_", " ")) + shown_unit
+    return capitalized(stem.replace("_", " ")) + shown_unit
 
 
-def _capitalized(text: str) -> str:
+def capitalized(text: str) -> str:
+    """Return a text with a capital at its beginning, the rest as it is."""
     return text[:1].upper() + text[1:]
 
 
