@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine import pipeline
 from CovidLesionSegLib.engine.lobe_segments import NamedSegment, lobes_from_segments
 from CovidLesionSegLib.engine.lobes_file import lobes_from_file
 from CovidLesionSegLib.engine.lungs import LungMask
@@ -230,6 +231,23 @@ def test_unreadable_files(tmp_path: Path, ct: CtVolume, lungs: LungMask, content
     assert caught.value.code == "lobes-not-readable"
     with pytest.raises(InputError) as caught:
         lobes_from_file(tmp_path / "absent.nrrd", ct, lungs)
+    assert caught.value.code == "lobes-not-readable"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_damaged_lobes_are_refused_before_any_work(
+    tmp_path: Path, ct: CtVolume, lobes: Labels, folder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lung_lower_lobe_left.nii.gz"
+    sitk.WriteImage(_image((lobes == Lobe.LLL).astype(np.uint8)), str(path), True)
+    path.write_bytes(path.read_bytes()[:-20])
+
+    def open_nothing(_: object) -> None:
+        raise AssertionError("networks were opened")
+
+    monkeypatch.setattr(pipeline, "open_networks", open_nothing)
+    with pytest.raises(InputError) as caught:
+        pipeline.segment(ct, lobes=tmp_path if folder else path)
     assert caught.value.code == "lobes-not-readable"
 
 

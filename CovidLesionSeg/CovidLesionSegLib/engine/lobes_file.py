@@ -124,18 +124,37 @@ def lobes_from_file(
     return join_lobes(labels, ct, lungs, LobeSource.FILE, flags)
 
 
-def _from_folder(folder: Path, ct: CtVolume, lungs: LungMask) -> Anatomy:
-    """Read one mask per lobe, as TotalSegmentator writes them."""
-    segments: list[NamedSegment] = []
-    flags: set[str] = set()
+def check_lobes_file(path: Path) -> None:
+    """Refuse a damaged file with lobes before any work is done for it.
+
+    Args:
+        path: File or folder, as for `lobes_from_file`.
+
+    Raises:
+        InputError: ``lobes-not-readable``.
+    """
+    for file in _masks_in(path).values() if path.is_dir() else (path,):
+        _check_whole(file)
+
+
+def _masks_in(folder: Path) -> dict[str, Path]:
+    """Return the masks of lobes in a folder by their names, as TotalSegmentator writes them."""
+    masks = {}
     for file in sorted(folder.iterdir()):
         name = file.name.lower()
         suffix = next((s for s in sorted(_SUFFIXES, key=len)[::-1] if name.endswith(s)), None)
-        if suffix is None or lobe_of_name(file.name[: -len(suffix)]) is None:
-            continue
+        if suffix is not None and lobe_of_name(file.name[: -len(suffix)]) is not None:
+            masks[file.name[: -len(suffix)]] = file
+    return masks
+
+
+def _from_folder(folder: Path, ct: CtVolume, lungs: LungMask) -> Anatomy:
+    segments: list[NamedSegment] = []
+    flags: set[str] = set()
+    for name, file in _masks_in(folder).items():
         content = _read(file)
         mask, found = _on_ct_grid(content.layers[0], content.affine_lps, ct)
-        segments.append(NamedSegment(file.name[: -len(suffix)], mask != 0))
+        segments.append(NamedSegment(name, mask != 0))
         flags.update(found)
     return lobes_from_segments(segments, ct, lungs, LobeSource.FILE, tuple(sorted(flags)))
 

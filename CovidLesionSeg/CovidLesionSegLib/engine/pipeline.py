@@ -17,6 +17,7 @@ from .flags import warnings_for
 from .inference import predict_lungs
 from .lesions import find_lesions
 from .lobes import find_lobes
+from .lobes_file import check_lobes_file
 from .lobes_lungmask import LUNGMASK, require_lungmask
 from .lungs import segment_lungs
 from .lungs_infection import predict_with_lungs
@@ -141,6 +142,8 @@ def segment(
     options = replace(options or SegmentOptions(), **choices)
     reporter = reporter or Reporter()
     with reporter.stage("read"):
+        if isinstance(options.lobes, Path):
+            check_lobes_file(options.lobes)
         ct, opened = _read_and_open(source, networks, options)
     return _run(ct, opened, options, reporter)
 
