@@ -152,7 +152,7 @@ def test_maps_have_the_size_of_their_slices_and_a_row_in_the_table(
     cache = tmp_path / "cache"
     one, two = (tmp_path / "runs" / name / "test" for name in ("one", "two"))
     predict(RunFolder(one.parent), folders, one, cache, "cpu", flips=True)
-    predict(RunFolder(two.parent), folders, two, cache, "cpu", priors=one)
+    predict(RunFolder(two.parent), folders, two, cache, "cpu", priors=one, scales=(1.0, 2.0))
     with Image.open(one / "10.png") as image:
         assert image.size == (48, 43)
     found = {
@@ -162,6 +162,7 @@ def test_maps_have_the_size_of_their_slices_and_a_row_in_the_table(
     assert set(np.unique(np.concatenate([*found.values()]))) <= {0, 255}
     assert not (found["ground_glass"] & found["consolidation"]).any()
     rows = own_rows(tmp_path / "runs")
+    assert rows[1].label == "two, 1 steps; mean of 2 sizes"
     assert [row.target for row in rows] == ["infection", "ground glass", "consolidation"]
     results = [score_row(row, slices_dir) for row in rows]
     assert all(result["images"] == 4 for result in results)

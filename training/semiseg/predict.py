@@ -23,7 +23,7 @@ from training.config import TrainingConfig, load_config
 from training.export_weights import load_average
 from training.run_folder import RunFolder
 
-from .batches import options_of
+from .batches import options_of, scaled_size
 from .maps import own_size, to_size, write_map
 from .prediction import SlicePredictor
 from .slices import LAYOUTS, find_slices, layout_folders, open_slices
@@ -41,11 +41,13 @@ def predict(
     device: str,
     priors: Path | None = None,
     flips: bool = False,
+    scales: Sequence[float] = (1.0,),
 ) -> None:
     """Predict slices with the averaged weights of a run.
 
     Infection networks write one soft map per slice. The class stage writes one folder per
-    class with maps of 0 and 255, as its published results are.
+    class with maps of 0 and 255, as its published results are; flips and scales are averaged
+    before the classes are told apart.
 
     Args:
         run: The run folder.
@@ -55,6 +57,7 @@ def predict(
         device: Torch device, or ``"auto"``.
         priors: Folder of infection maps, for the class stage.
         flips: Whether to average over the four flips of every slice.
+        scales: Sizes to average over, relative to the run's, rounded to multiples of 32 pixels.
 
     Raises:
         InputError: ``training-run-empty``, or slices and infection maps do not fit.
@@ -67,20 +70,38 @@ def predict(
     if options_of(config).stage == "classes" and priors is not None:
         roles["masks"] = priors
     files = find_slices(roles)
-    slices = open_slices("predicted", roles, options_of(config).size, cache_dir)
-    given = slices.masks if "masks" in roles else None
-    levels = predictor.levels(slices.images, given)
-    for entry, maps in zip(files, levels, strict=True):
+    sizes = [scaled_size(options_of(config).size, scale) for scale in scales]
+    for entry, *found in zip(
+        files, *(_levels(predictor, roles, size, cache_dir) for size in sizes), strict=True
+    ):
+        maps = _mean_at(own_size(entry), found)
         for folder, picture in _pictures(config, maps).items():
-            write_map(to_size(picture, own_size(entry)), out / folder, entry.key)
+            write_map(picture, out / folder, entry.key)
     about = {
         "run": run.path.name,
         "steps": step,
         "fold": options_of(config).fold,
         "flips": flips,
+        "sizes": sizes,
         "slices": len(files),
     }
     (out / "maps.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def _levels(
+    predictor: SlicePredictor, roles: dict[str, Path], size: int, cache_dir: Path
+) -> NDArray[np.uint8]:
+    """Return the maps of all slices at one size, ``[slice, channel, size, size]``."""
+    slices = open_slices("predicted", roles, size, cache_dir)
+    return predictor.levels(slices.images, slices.masks if "masks" in roles else None)
+
+
+def _mean_at(
+    width_height: tuple[int, int], found: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Return the mean of maps of several sizes at the slice's own, ``[channel, y, x]``."""
+    resized = [[to_size(channel, width_height) for channel in maps] for maps in found]
+    return np.mean(resized, axis=0).round().astype(np.uint8)
 
 
 def _pictures(config: TrainingConfig, maps: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
@@ -103,13 +124,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", choices=sorted(LAYOUTS), default="labelled")
     parser.add_argument("--priors", type=Path, help="infection maps, for the class stage")
     parser.add_argument("--flips", action="store_true", help="average over four flips")
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[1.0], help="average over these sizes as well"
+    )
     add_common(parser)
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     folders = layout_folders(options.set, options.data)
     places = (options.out, options.cache, options.devices)
-    predict(RunFolder(options.run), folders, *places, options.priors, options.flips)
+    choices = (options.priors, options.flips, options.scales)
+    predict(RunFolder(options.run), folders, *places, *choices)
     return 0
 
 

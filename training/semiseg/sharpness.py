@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.errors import InputError
 from training.command_line import command
 from training.semiseg_evaluation import score_image
+from training.tasks import dice
 
 from .maps import read_map
 from .slices import find_slices, layout_folders, load_folds, read_slice
@@ -93,7 +94,13 @@ def choose(folder: Path, fold: int, data_dir: Path) -> dict[str, Any]:
     }
     maps = [read_map(folder, key) for key in masks]
     temperature, scores = choose_temperature(maps, list(masks.values()))
-    return {"temperature": temperature, "mean_dice": scores, "maps": about}
+    halves = [dice(m >= _HALF, truth) for m, truth in zip(maps, masks.values(), strict=True)]
+    return {
+        "temperature": temperature,
+        "mean_dice": scores,
+        "dice_at_half": float(np.mean(halves)),
+        "maps": about,
+    }
 
 
 @command

@@ -101,6 +101,9 @@ def _label(about: dict[str, Any]) -> str:
         name = f"{about['run']}, {about['steps']} steps"
     else:
         name = "consensus of " + ", ".join(member["run"] for member in members)
+    sizes = (about if members is None else members[0]).get("sizes", [])
+    if len(sizes) > 1:
+        name = f"{name}; mean of {len(sizes)} sizes"
     temperature = about.get("temperature", 1.0)
     return name if temperature == 1.0 else f"{name}; sharpened, T {temperature:g}"
 
