@@ -6,7 +6,7 @@ varies there. It is trained within a minute on one core, so cross-validation cos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from CovidLesionSegLib.engine.lesion_classes import call_pixels, density_features
+from CovidLesionSegLib.engine.lesion_classes import density_features, pixel_logits
 from CovidLesionSegLib.nets.family import SegmentationModel
 from CovidLesionSegLib.nets.registry import create_from_config
 from training.config import TrainingConfig
@@ -27,6 +27,9 @@ from .slices import ClassSlice
 CONFIG = Path(__file__).parents[1] / "configs" / "density-classes-lite.json"
 _PIXELS = 128
 _DICE_SMOOTHING = 4.0
+
+Logits = Mapping[str, NDArray[np.float32]]
+"""Logits of consolidation by slice, one per infected pixel, row by row."""
 
 Samples = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """Features ``[pixel, feature]`` of the infected pixels of a slice, and which are consolidation."""
@@ -49,18 +52,32 @@ def learned_calls(
         folds: Their keys by fold.
         config: How to train.
     """
-    by_key = {item.key: item for item in slices}
+    return calls_by_logits(slices, learned_logits(slices, folds, config))
+
+
+def learned_logits(
+    slices: Sequence[ClassSlice], folds: Sequence[Sequence[str]], config: TrainingConfig
+) -> Logits:
+    """Return the logits of the same networks; arguments as `learned_calls`."""
     samples = {item.key: samples_of(item) for item in slices}
-    calls = {}
+    logits = {}
     for fold in folds:
         others = [samples[key] for other in folds if other is not fold for key in other]
         network = fitted(others, config)
-        for key in fold:
-            classes = by_key[key].classes
-            called = np.zeros(classes.shape, dtype=bool)
-            called[classes > 0] = call_pixels(network, samples[key][0])
-            calls[key] = calls_of(called, classes)
-    return calls
+        logits.update({key: pixel_logits(network, samples[key][0]) for key in fold})
+    return logits
+
+
+def calls_by_logits(slices: Sequence[ClassSlice], logits: Logits) -> dict[str, Calls]:
+    """Return what logits call on every slice."""
+    return {s.key: calls_of(called_by(logits[s.key], s), s.classes) for s in slices}
+
+
+def called_by(logits: NDArray[np.float32], item: ClassSlice) -> NDArray[np.bool_]:
+    """Return ``[y, x]`` where the logits of the infected pixels call consolidation."""
+    called = np.zeros(item.classes.shape, dtype=bool)
+    called[item.classes > 0] = logits > 0
+    return called
 
 
 def fitted(samples: Sequence[Samples], config: TrainingConfig) -> SegmentationModel:

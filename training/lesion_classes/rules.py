@@ -37,6 +37,12 @@ class Calls:
     consolidation: int
     ground_glass: int
 
+    @property
+    def wrong_percent(self) -> float:
+        """Share of the infection that is called the other class."""
+        missed = self.consolidation - self.hits
+        return 100.0 * (missed + self.false) / (self.consolidation + self.ground_glass)
+
     def scores(self) -> dict[str, float | None]:
         """Return Dice per class, None where the expert drew none of it, and the share's error.
 

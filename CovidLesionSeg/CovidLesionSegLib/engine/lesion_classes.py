@@ -137,12 +137,17 @@ def call_pixels(module: torch.nn.Module, features: NDArray[np.float32]) -> NDArr
         module: The network.
         features: ``[pixel, feature]``, see `density_features`.
     """
+    return pixel_logits(module, features) > 0
+
+
+def pixel_logits(module: torch.nn.Module, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a network's logit of consolidation for every pixel; arguments as `call_pixels`."""
     import torch
 
     with torch.inference_mode():
         channels = torch.from_numpy(np.ascontiguousarray(features.T))[None, :, None]
-        logits = module(channels).infection[0, 0, 0]
-    return np.asarray((logits > 0).numpy())
+        logits: torch.Tensor = module(channels).infection[0, 0, 0]
+    return np.asarray(logits.numpy())
 
 
 def split_by_network(
