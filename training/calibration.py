@@ -69,13 +69,21 @@ def collect(
     for case in cases:
         logits = predict_stack(model, case.image, case.spacing_mm_zyx[0], recipe, device)[:, 0]
         inside = case.lungs != BACKGROUND
-        lesion = case.infection >= 128
-        clipped = np.clip(logits, _EDGES[0] + 1e-3, _EDGES[-1] - 1e-3)
-        positive, negative = (
-            np.histogram(clipped[inside & mask], _EDGES)[0] for mask in (lesion, ~lesion)
-        )
-        histograms.append(LogitHistogram(case.key, positive, negative))
+        histograms.append(count_logits(case.key, logits[inside], case.infection[inside] >= 128))
     return histograms
+
+
+def count_logits(key: str, logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> LogitHistogram:
+    """Count logits of some pixels of a case.
+
+    Args:
+        key: Name of the case.
+        logits: One per pixel; what lies beyond ±16, infinity too, counts as that.
+        truth: Which of these pixels are what the logits speak of.
+    """
+    clipped = np.clip(logits, _EDGES[0] + 1e-3, _EDGES[-1] - 1e-3)
+    positive, negative = (np.histogram(clipped[mask], _EDGES)[0] for mask in (truth, ~truth))
+    return LogitHistogram(key, positive, negative)
 
 
 def save_histograms(path: Path, histograms: Sequence[LogitHistogram]) -> None:

@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 
 from .failure_cases import COMMAND as FAILURE_COMMAND
 from .failure_cases import licence_of
 from .half_precision import COMMAND as HALF_PRECISION_COMMAND
 from .k_fold_text import config_names, k_fold_text
-from .reliability import picture_name
+from .model_reports import check_weights
+from .reliability import AS_GIVEN, SIDES, picture_name
 from .tables import markdown_table, number_text
 
 Report = Mapping[str, Any]
-
-
-def check_weights(entry: CatalogueEntry, sha256: str | None, command: str) -> None:
-    """Refuse a report about other weights than the entry's.
-
-    Raises:
-        InputError: ``scores-of-other-weights``.
-    """
-    if sha256 != entry.sha256:
-        raise InputError(
-            "scores-of-other-weights",
-            f"The report holds scores of other weights than those of {entry.id!r}.",
-            f"Run {command} on the exported file.",
-        )
 
 
 def half_precision_section(promised: Mapping[str, Mapping[str, float]]) -> str:
@@ -73,12 +59,40 @@ def calibration_section(entry: CatalogueEntry, report: Report) -> str:
     measured = _measured(entry, report)
     if measured is None:
         return ""
-    before, after = measured["before"], measured["after"]
-    errors = [[key, f"{before['cases'][key]:.4f}", f"{e:.4f}"] for key, e in after["cases"].items()]
-    errors.append(
-        ["**all**", *(f"{side['calibration_error']:.4f}" for side in (before, after))],
-    )
-    bins = after["bins"]
+    about = "The temperature was chosen on these patients."
+    if AS_GIVEN in measured:
+        about = (
+            "Counted on the map that the engine makes, which is 0 outside the lungs that it "
+            "finds. No temperature was fitted: the map is evidence, not a measured frequency."
+        )
+    return (
+        "## Calibration\n\n"
+        f"Pixels inside the lungs of the held-out patients, made by `{report['command']}`. ECE: "
+        "expected calibration error over ten bins, every case with the same weight; "
+        f"errors of opposite sign cancel between cases. {about}\n\n"
+        f"{diagram(entry, 'infection')}\n\n{_errors_table(measured)}\n{bins_table(measured)}"
+    ).rstrip()
+
+
+def diagram(entry: CatalogueEntry, what: str) -> str:
+    """Show the reliability diagram of a model; ``what`` its probability is of."""
+    return f"![Observed share of {what} against probability]({picture_name(entry.id)})"
+
+
+def _errors_table(measured: Report) -> str:
+    sides = {name: measured[name] for name in SIDES if name in measured}
+    head = ("case", "ECE") if AS_GIVEN in sides else ("case", "ECE before temperature", "after")
+    rows = [
+        [key, *(f"{side['cases'][key]:.4f}" for side in sides.values())]
+        for key in next(iter(sides.values()))["cases"]
+    ]
+    rows.append(["**all**", *(f"{side['calibration_error']:.4f}" for side in sides.values())])
+    return markdown_table(head, rows)
+
+
+def bins_table(measured: Report) -> str:
+    """Return the bins of a model as it is used, in Markdown."""
+    bins = measured[AS_GIVEN if AS_GIVEN in measured else "after"]["bins"]
     rows = [
         [
             f"{index / len(bins['share']):.1f} to {(index + 1) / len(bins['share']):.1f}",
@@ -88,16 +102,7 @@ def calibration_section(entry: CatalogueEntry, report: Report) -> str:
         ]
         for index, share in enumerate(bins["share"])
     ]
-    return (
-        "## Calibration\n\n"
-        f"Pixels inside the lungs of the held-out patients, made by `{report['command']}`. ECE: "
-        "expected calibration error over ten bins, every case with the same weight; "
-        "errors of opposite sign cancel between cases. The temperature was chosen on these "
-        "patients.\n\n"
-        f"![Observed share of infection against probability]({picture_name(entry.id)})\n\n"
-        f"{markdown_table(('case', 'ECE before temperature', 'after'), errors)}\n"
-        f"{markdown_table(('probability', 'pixels, %', 'mean probability', 'observed'), rows)}"
-    ).rstrip()
+    return markdown_table(("probability", "pixels, %", "mean probability", "observed"), rows)
 
 
 def failure_section(entry: CatalogueEntry, report: Report) -> str:

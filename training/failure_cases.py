@@ -13,7 +13,6 @@ import argparse
 import json
 import logging
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,28 +23,24 @@ import torch
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.masks import bounding_box
-from CovidLesionSegLib.engine.models import open_lung_model, open_slice_model
-from CovidLesionSegLib.engine.slice_model import SliceModel
+from CovidLesionSegLib.engine.models import open_infection_model, open_lung_model
+from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
+from CovidLesionSegLib.engine.tissue_model import TissueModel
+from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 
 from .command_line import command
 from .data.volumes import LabelledVolume, load_volume
 from .evaluate import select_cases
-from .half_precision import bundled_slice_models
 from .metrics import Mask, overlap_scores
+from .model_reports import add_model_option, bundled_infection_models, measure_models
 from .predictions import PredictionFolder
+from .slice_pictures import PICTURES, Panel, draw_panels
 
 _LOG = logging.getLogger("training")
 COMMAND = "python -m training.failure_cases"
 _REPORTS = Path(__file__).parent / "reports"
 REPORT = _REPORTS / "failure-cases.json"
-PICTURES = Path("runs/failure-cases")
 _SCANS = 2
-_WINDOW_HU = (-1200, 200)
-_GREYS = 24
-_COLOURS = 64
-_KEEPS_OUTLINES = 2
-"""Pillow's octree; its median cut spends all colours on greys."""
-
 _MARGIN_MM = 15.0
 _LEAST_CM2 = 0.1
 """A slice with less wrong tissue than this is no failure to show."""
@@ -134,55 +129,39 @@ def draw(
     path: Path,
 ) -> None:
     """Draw slices of a scan with the expert's and the model's outline as a small PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    figure = Figure(figsize=(3.2 * len(slices), 3.2), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     drawn, spacing = volume.infection == 1, volume.ct.spacing_mm_zyx
-    grey_levels = np.linspace(*_WINDOW_HU, _GREYS)
     margin = round(_MARGIN_MM / spacing[1])
     box = bounding_box(lungs > 0, (0, margin, margin))[1:]
-    axes = figure.subplots(1, len(slices), squeeze=False)[0]
-    for axis, failed in zip(axes, slices, strict=True):
-        axis.imshow(
-            np.digitize(volume.ct.hu[failed.index][box], grey_levels),
-            cmap="gray",
-            vmin=0,
-            vmax=_GREYS,
-            aspect=spacing[1] / spacing[2],
+    panels = [
+        Panel(
+            volume.ct.hu[failed.index][box],
+            drawn[failed.index][box],
+            called[failed.index][box],
+            f"slice {failed.index + 1} of {volume.ct.shape_zyx[0]}: {failed.kind}",
+            spacing[1] / spacing[2],
         )
-        for mask, colour in ((drawn, "#00d0ff"), (called, "#ff8c00")):
-            if mask[failed.index][box].any():
-                axis.contour(mask[failed.index][box], (0.5,), colors=colour, linewidths=1.1)
-        number, count = failed.index + 1, volume.ct.shape_zyx[0]
-        axis.set_title(f"slice {number} of {count}: {failed.kind}", fontsize=8)
-        axis.axis("off")
-    figure.suptitle(f"{title} (blue: expert, orange: model)", fontsize=9)
-    figure.supxlabel(textwrap.fill(licence_of(volume.key), 60 * len(slices)), fontsize=6)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(_COLOURS, _KEEPS_OUTLINES, dither=Image.Dither.NONE).save(path, optimize=True)
+        for failed in slices
+    ]
+    draw_panels(panels, title, licence_of(volume.key), path)
 
 
 def _model_report(
-    model: SliceModel,
+    entry: CatalogueEntry,
     lung_model: SliceModel,
     data_dir: Path,
     predictions: PredictionFolder,
     pictures: Path,
 ) -> dict[str, Any]:
-    report = json.loads((_REPORTS / f"{model.id}.json").read_text(encoding="utf-8"))
+    report = json.loads((_REPORTS / f"{entry.id}.json").read_text(encoding="utf-8"))
+    model: InfectionModel | TissueModel = open_infection_model(entry.id, None, "cpu")
     scans = []
     for key in worst_scans(report):
         volume = load_volume(select_cases(data_dir, "bundled", [key])[0])
         prediction = predictions.predict(volume.ct, model, lung_model)
         called, lungs = prediction.mask(volume.ct), prediction.lungs
         slices = worst_slices(volume, called, lungs)
-        path = pictures / f"{model.id}-{key}.png"
-        draw(volume, called, lungs, slices, f"{model.id}, {key}", path)
+        path = pictures / f"{entry.id}-{key}.png"
+        draw(volume, called, lungs, slices, f"{entry.id}, {key}", path)
         dice = overlap_scores(called, volume.infection == 1)["dice"]
         shown = [asdict(failed) for failed in slices]
         scans.append(
@@ -193,15 +172,16 @@ def _model_report(
                 "slices": shown,
             }
         )
-        _LOG.info("%s, %s: %s", model.id, key, shown)
-    return {"sha256": model.sha256, "scans": scans}
+        _LOG.info("%s, %s: %s", entry.id, key, shown)
+    return {"sha256": entry.sha256, "scans": scans}
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, find the failures of every model, write report and pictures."""
+    """Read the command line, find the failures of models, write report and pictures."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the volume sets")
+    add_model_option(parser)
     parser.add_argument("--predictions", type=Path, help="keep predictions in this folder")
     parser.add_argument("--json", type=Path, default=REPORT, help="where to write the report")
     parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder of the pictures")
@@ -210,15 +190,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     lung_model, kept = open_lung_model("cpu"), PredictionFolder(options.predictions)
-    models = {}
-    for entry in bundled_slice_models():
-        if entry.task == "infection":
-            model = open_slice_model(entry.id, "cpu")
-            models[entry.id] = _model_report(
-                model, lung_model, options.data, kept, options.pictures
-            )
-    text = json.dumps({"command": COMMAND, "models": models}, indent=1)
-    options.json.write_text(text + "\n", encoding="utf-8")
+
+    def measure(entry: CatalogueEntry) -> dict[str, Any]:
+        return _model_report(entry, lung_model, options.data, kept, options.pictures)
+
+    entries = bundled_infection_models()
+    measure_models(options.json, {"command": COMMAND}, entries, options.model, measure)
     return 0
 
 

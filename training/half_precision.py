@@ -8,7 +8,6 @@ weights to it.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import sys
@@ -29,6 +28,7 @@ from CovidLesionSegLib.weights.store import default_store
 from .command_line import command
 from .data.store import wanted_volumes
 from .data.volumes import LabelledVolume, load_volume
+from .model_reports import bundled_models, still_valid, write_report
 from .prediction import predict_stack
 
 _LOG = logging.getLogger("training")
@@ -133,33 +133,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=REPORT, help="where to write the report")
     parser.add_argument("--again", action="store_true", help="also what the report holds already")
     options = parser.parse_args(arguments)
-    known = {} if options.again else still_valid(options.json, bundled_slice_models())
+    entries = bundled_slice_models()
+    known = {} if options.again else still_valid(options.json, entries)
     volumes = [load_volume(files) for files in wanted_volumes(options.data, SOURCES, CASES)]
-    report = {"command": COMMAND, "cases": list(CASES)}
-    models = {
-        entry.id: known.get(entry.id) or _report(entry, volumes) for entry in bundled_slice_models()
-    }
-    text = json.dumps({**report, "models": models}, indent=1)
-    options.json.write_text(text + "\n", encoding="utf-8")
+    models = {entry.id: known.get(entry.id) or _report(entry, volumes) for entry in entries}
+    write_report(options.json, {"command": COMMAND, "cases": list(CASES)}, models, entries)
     return 0
-
-
-def still_valid(report: Path, entries: Sequence[CatalogueEntry]) -> dict[str, Any]:
-    """Return what an earlier report says of exactly these weights, by model."""
-    if not report.is_file():
-        return {}
-    models = json.loads(report.read_text(encoding="utf-8"))["models"]
-    digests = {entry.id: entry.sha256 for entry in entries}
-    return {name: found for name, found in models.items() if found["sha256"] == digests.get(name)}
 
 
 def bundled_slice_models() -> list[CatalogueEntry]:
     """Return the bundled models that take slices of a volume."""
-    return [
-        model.entry
-        for model in default_store().models()
-        if model.origin == "bundled" and model.entry.task in ("infection", "lungs")
-    ]
+    return bundled_models("infection", "lungs")
 
 
 def _report(entry: CatalogueEntry, volumes: Sequence[LabelledVolume]) -> dict[str, Any]:

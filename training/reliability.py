@@ -3,13 +3,13 @@
 For every bundled infection model: of the pixels that it gives a probability, how many are
 infection? Counted inside the lungs of held-out patients, before and after the temperature,
 every case with the same weight. Temperature was chosen on these patients, so the figures after
-it are flattered; `training.k_fold` states those of patients that decided nothing.
+it are flattered; `training.k_fold` states those of patients that decided nothing. A model that
+no temperature was fitted for has one curve, as it is given.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,25 +19,39 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logit
 
+from CovidLesionSegLib.engine.models import open_infection_model, open_lung_model
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 from CovidLesionSegLib.weights.loading import load_model
 from CovidLesionSegLib.weights.store import default_store
 
-from .calibration import LOGIT_CENTRES, LogitHistogram, collect
+from .calibration import LOGIT_CENTRES, LogitHistogram, collect, count_logits
 from .command_line import command
-from .config import load_config
+from .config import DataConfig, load_config
+from .data.lung_labels import BACKGROUND, three_class_lungs
+from .data.store import wanted_volumes
+from .data.volumes import LabelledVolume, load_volume
 from .export_weights import validation_cases
-from .half_precision import bundled_slice_models
+from .model_reports import add_model_option, bundled_infection_models, measure_models
+from .predictions import PredictionFolder
+from .splits import split_of
 
 _LOG = logging.getLogger("training")
 COMMAND = "python -m training.reliability"
 _HERE = Path(__file__).parent
 REPORT = _HERE / "reports" / "reliability.json"
-_CARDS = _HERE / "cards"
+CARDS = _HERE / "cards"
 _CONFIGS = _HERE / "configs"
 _BINS = 10
+AS_GIVEN = "as given"
+SIDES = {
+    "before": ("before temperature", "tab:orange", -0.018),
+    "after": ("after temperature", "tab:blue", 0.018),
+    AS_GIVEN: ("as the model gives it", "tab:blue", 0.0),
+}
+"""Label, colour and offset of the bars of what is drawn."""
 
 Bins = dict[str, list[float | None]]
 
@@ -96,47 +110,115 @@ def expected_calibration_error(histograms: Sequence[LogitHistogram], temperature
     return round(float(error), 5)
 
 
-def measure(entry: CatalogueEntry, data_dir: Path, cache_dir: Path) -> dict[str, Any]:
-    """Measure one bundled model on the patients its config holds out."""
-    model, _ = load_model(entry, default_store())
-    cases = validation_cases(load_config(_CONFIGS / f"{entry.id}.json"), data_dir, cache_dir)
-    recipe = SliceRecipe.from_dict(dict(entry.recipe))
-    histograms = collect(model, cases, recipe, torch.device("cpu"))
-    result: dict[str, Any] = {"sha256": entry.sha256, "temperature": entry.temperature}
-    for name, temperature in (("before", 1.0), ("after", entry.temperature)):
-        errors = {h.key: expected_calibration_error([h], temperature) for h in histograms}
-        result[name] = {
-            "calibration_error": expected_calibration_error(histograms, temperature),
-            "cases": errors,
-            "bins": reliability(histograms, temperature),
+def measured_sides(histograms: Sequence[LogitHistogram], temperature: float) -> dict[str, Any]:
+    """Measure what a temperature makes of some cases.
+
+    Args:
+        histograms: Their logits.
+        temperature: The model's; 1 for one whose probabilities are taken as they are.
+
+    Returns:
+        ``before`` and ``after`` the temperature, or `AS_GIVEN` alone where there is none: each
+        with its error, that of every case, and the bins of `reliability`.
+    """
+    sides = {"before": 1.0, "after": temperature}
+    if temperature == 1.0:
+        sides = {AS_GIVEN: 1.0}
+    return {
+        name: {
+            "calibration_error": expected_calibration_error(histograms, divisor),
+            "cases": {h.key: expected_calibration_error([h], divisor) for h in histograms},
+            "bins": reliability(histograms, divisor),
         }
-    return result
+        for name, divisor in sides.items()
+    }
 
 
-def draw(measured: Mapping[str, Any], path: Path) -> None:
-    """Draw the reliability diagram of a model as a small PNG."""
+def measure(
+    entry: CatalogueEntry, data_dir: Path, cache_dir: Path, predictions: PredictionFolder
+) -> dict[str, Any]:
+    """Measure one bundled model on the patients its config holds out.
+
+    Args:
+        entry: The model: a network over slices by its bare logits, one over tissue by the map
+            that the engine makes of it.
+        data_dir: Folder of the volume sets.
+        cache_dir: Folder of the prepared slices.
+        predictions: Where maps are kept.
+    """
+    config = load_config(_CONFIGS / f"{entry.id}.json")
+    if entry.task == "severity":
+        histograms = _of_maps(entry, config.data, data_dir, predictions)
+    else:
+        model, _ = load_model(entry, default_store())
+        cases = validation_cases(config, data_dir, cache_dir)
+        recipe = SliceRecipe.from_dict(dict(entry.recipe))
+        histograms = collect(model, cases, recipe, torch.device("cpu"))
+    temperature = entry.temperature
+    head = {"sha256": entry.sha256, "temperature": temperature}
+    return {**head, **measured_sides(histograms, temperature)}
+
+
+def _of_maps(
+    entry: CatalogueEntry, data: DataConfig, data_dir: Path, predictions: PredictionFolder
+) -> list[LogitHistogram]:
+    model, lung_model = open_infection_model(entry.id, None, "cpu"), open_lung_model("cpu")
+    histograms = []
+    for files in wanted_volumes(data_dir, data.sources, split_of(data).validation):
+        volume = load_volume(files)
+        prediction = predictions.predict(volume.ct, model, lung_model)
+        histograms.append(map_histogram(volume, prediction.probability))
+    return histograms
+
+
+def map_histogram(volume: LabelledVolume, probability: NDArray[np.float16]) -> LogitHistogram:
+    """Count a map inside the same lungs as `collect`, but on the CT's own grid.
+
+    Args:
+        volume: The case.
+        probability: ``[z, y, x]``, 0 outside the lungs that the engine found.
+    """
+    inside = np.ones(volume.ct.shape_zyx, dtype=bool)
+    if volume.lung is not None:
+        ct = volume.ct
+        inside = three_class_lungs(volume.lung, ct.hu, ct.spacing_mm_zyx) != BACKGROUND
+    logits = logit(probability[inside].astype(np.float32))
+    return count_logits(volume.key, logits, volume.infection[inside] == 1)
+
+
+def draw(measured: Mapping[str, Any], path: Path, what: str = "infection") -> None:
+    """Draw the reliability diagram of a model as a small PNG.
+
+    Args:
+        measured: See `measured_sides`.
+        path: The PNG.
+        what: What the probability is of.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(4.2, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     curve, pixels = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     curve.plot((0, 1), (0, 1), color="0.6", linewidth=1, label="perfect")
     centres = (np.arange(_BINS) + 0.5) / _BINS
-    for name, style in (("before", {"color": "tab:orange"}), ("after", {"color": "tab:blue"})):
+    for name, (label, colour, offset) in SIDES.items():
+        if name not in measured:
+            continue
         bins, error = measured[name]["bins"], measured[name]["calibration_error"]
         points = [
             (p, o)
             for p, o in zip(bins["probability"], bins["observed"], strict=True)
             if p is not None
         ]
-        label = f"{name} temperature, ECE {error:.4f}"
-        curve.plot(*zip(*points, strict=True), marker="o", markersize=4, label=label, **style)
-        offset = -0.018 if name == "before" else 0.018
-        pixels.bar(centres + offset, bins["share"], width=0.034, **style)
-    curve.set(ylabel="observed share of infection", xlim=(0, 1), ylim=(0, 1))
+        text = f"{label}, ECE {error:.4f}"
+        curve.plot(*zip(*points, strict=True), marker="o", markersize=4, label=text, color=colour)
+        pixels.bar(centres + offset, bins["share"], width=0.034, color=colour)
+    curve.set(ylabel=f"observed share of {what}", xlim=(0, 1), ylim=(0, 1))
     curve.legend(fontsize="small", loc="upper left")
     pixels.set(xlabel="probability", ylabel="pixels", yscale="log")
+    pixels.yaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=90)
 
 
@@ -147,24 +229,29 @@ def picture_name(model_id: str) -> str:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, measure every model, write report and pictures."""
+    """Read the command line, measure models, write report and pictures."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the volume sets")
+    add_model_option(parser)
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="prepared slices")
+    parser.add_argument("--predictions", type=Path, help="keep maps in this folder")
     parser.add_argument("--json", type=Path, default=REPORT, help="where to write the report")
-    parser.add_argument("--pictures", type=Path, default=_CARDS, help="folder of the diagrams")
+    parser.add_argument("--pictures", type=Path, default=CARDS, help="folder of the diagrams")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: open")
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    models = {}
-    for entry in bundled_slice_models():
-        if entry.task == "infection":
-            models[entry.id] = measure(entry, options.data, options.cache)
-            draw(models[entry.id], options.pictures / picture_name(entry.id))
-            _LOG.info("%s: ECE %s", entry.id, models[entry.id]["after"]["calibration_error"])
-    text = json.dumps({"command": COMMAND, "models": models}, indent=1)
-    options.json.write_text(text + "\n", encoding="utf-8")
+    kept = PredictionFolder(options.predictions)
+
+    def measured(entry: CatalogueEntry) -> dict[str, Any]:
+        found = measure(entry, options.data, options.cache, kept)
+        draw(found, options.pictures / picture_name(entry.id))
+        errors = {name: found[name]["calibration_error"] for name in SIDES if name in found}
+        _LOG.info("%s: ECE %s", entry.id, errors)
+        return found
+
+    entries = bundled_infection_models()
+    measure_models(options.json, {"command": COMMAND}, entries, options.model, measured)
     return 0
 
 

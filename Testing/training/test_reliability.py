@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import InputError
-from Testing.support.tiny_volumes import tiny_config, tiny_trainer
+from CovidLesionSegLib.weights.store import default_store
+from Testing.support.tiny_volumes import tiny_config, tiny_trainer, write_case
 from training.calibration import (
     LOGIT_CENTRES,
     LogitHistogram,
@@ -19,9 +22,19 @@ from training.calibration import (
 )
 from training.card_sections import calibration_section
 from training.data.store import StoredCase
+from training.data.volumes import find_volumes, load_volume
 from training.export_weights import export
-from training.reliability import draw, expected_calibration_error, reliability
+from training.predictions import CasePrediction, PredictionFolder
+from training.reliability import (
+    draw,
+    expected_calibration_error,
+    map_histogram,
+    measure,
+    measured_sides,
+    reliability,
+)
 from training.run_folder import RunFolder
+from training.splits import load_split
 
 
 def _believable(temperature: float, key: str = "case", pixels: float = 1e6) -> LogitHistogram:
@@ -77,14 +90,9 @@ def test_a_card_shows_the_bins_and_the_errors_of_every_case(
     tiny_trainer(config, cases, tmp_path / "run").run()
     entry, _ = export(RunFolder(tmp_path / "run"), [], "1")
     histograms = [_believable(2.0, "p9_6")]
-    sides = {
-        name: {
-            "calibration_error": error,
-            "cases": {"p9_6": error},
-            "bins": reliability(histograms, 2.0),
-        }
-        for name, error in (("before", 0.0512), ("after", 0.0123))
-    }
+    sides = measured_sides(histograms, 2.0)
+    for name, error in (("before", 0.0512), ("after", 0.0123)):
+        sides[name]["cases"]["p9_6"] = error
     report = {"command": "c", "models": {"tiny": {"sha256": entry.sha256, **sides}}}
     text = calibration_section(entry, report)
     assert "| p9_6 | 0.0512 | 0.0123 |" in text
@@ -98,12 +106,67 @@ def test_a_card_shows_the_bins_and_the_errors_of_every_case(
 
 def test_the_diagram_is_a_small_picture(tmp_path: Path) -> None:
     histograms = [_believable(2.0)]
-    measured = {
-        name: {
-            "calibration_error": expected_calibration_error(histograms, temperature),
-            "bins": reliability(histograms, temperature),
-        }
-        for name, temperature in (("before", 1.0), ("after", 2.0))
-    }
+    measured = measured_sides(histograms, 2.0)
     draw(measured, tmp_path / "diagram.png")
     assert 2_000 < (tmp_path / "diagram.png").stat().st_size < 40_000
+
+
+def test_one_without_temperature_has_one_curve(tmp_path: Path) -> None:
+    histograms = [_believable(2.0, "p9_6")]
+    given = measured_sides(histograms, 1.0)
+    assert list(given) == ["as given"]
+    assert given["as given"]["cases"]["p9_6"] == expected_calibration_error(histograms, 1.0)
+    draw(given, tmp_path / "one.png")
+    draw(measured_sides(histograms, 2.0), tmp_path / "two.png")
+    orange = np.array([255, 127, 14])
+    shown = [
+        (np.abs(np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")) - orange) < 10)
+        for name in ("one", "two")
+    ]
+    assert [bool(pixels.all(axis=2).any()) for pixels in shown] == [False, True]
+    entry = default_store().find("dram-lite").entry
+    found = {"sha256": entry.sha256, "temperature": 1.0, **given}
+    text = calibration_section(entry, {"command": "c", "models": {entry.id: found}})
+    assert f"| p9_6 | {given['as given']['cases']['p9_6']:.4f} |\n" in text
+    assert "No temperature was fitted" in text
+    assert "before" not in text
+
+
+def test_a_map_counts_inside_the_expert_s_lungs(tmp_path: Path) -> None:
+    write_case(tmp_path, "a", seed=0, unlabelled=[3])
+    volume = load_volume(find_volumes(tmp_path)[0])
+    assert volume.lung is not None
+    probability = (volume.infection * 0.9).astype(np.float16)
+    probability[volume.lung == 0] = 0.9  # nobody counts that
+    histogram = map_histogram(volume, probability)
+    labelled = np.delete(volume.lung, 3, axis=0)
+    pixels = int(histogram.positive.sum() + histogram.negative.sum())
+    assert pixels > int((labelled == 1).sum())  # and what may be lung where none is drawn
+    assert pixels < int((labelled == 1).sum()) + volume.lung[3].size
+    assert int(histogram.positive.sum()) == int(volume.infection.sum())
+    bins = reliability([histogram], 1.0)
+    assert bins["observed"][8] == 1.0 or bins["observed"][9] == 1.0
+    assert bins["observed"][0] == 0.0
+    assert bins["probability"][0] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_model_of_tissue_is_measured_by_the_engine_s_map(
+    right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_out = load_split("bundled").validation
+    for seed, key in enumerate(held_out):
+        source = "coronacases" if key.startswith("coronacases") else "medseg_p9"
+        write_case(tmp_path / source, key, seed)
+
+    def predict(_: PredictionFolder, ct: CtVolume, *_models: object) -> CasePrediction:
+        probability = (ct.hu > -600) == right
+        lungs = np.ones(ct.shape_zyx, np.uint8)
+        return CasePrediction(probability.astype(np.float16), lungs, 0.5, 1.0)
+
+    monkeypatch.setattr(PredictionFolder, "predict", predict)
+    entry = default_store().find("dram-lite").entry
+    found = measure(entry, tmp_path, tmp_path / "cache", PredictionFolder(None))
+    assert (found["sha256"], found["temperature"]) == (entry.sha256, 1.0)
+    assert set(found["as given"]["cases"]) == set(held_out)
+    assert found["as given"]["calibration_error"] == pytest.approx(0.0 if right else 1.0, abs=0.01)
