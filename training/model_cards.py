@@ -20,7 +20,6 @@ from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue
 
 from .card_sections import (
     calibration_section,
-    check_weights,
     failure_section,
     half_precision_section,
     k_fold_section,
@@ -30,13 +29,15 @@ from .export_weights import RESOURCES
 from .failure_cases import REPORT as FAILURES
 from .half_precision import REPORT as HALF_PRECISION_REPORT
 from .k_fold import REPORT as K_FOLD
+from .lesion_classes.card_sections import class_sections
+from .model_reports import check_weights
+from .reliability import CARDS
 from .reliability import REPORT as RELIABILITY
 from .tables import interval_text, number_text
 
 _LOG = logging.getLogger("training")
 _HERE = Path(__file__).parent
 REPORTS = _HERE / "reports"
-CARDS = _HERE / "cards"
 
 HALF_PRECISION = "half_precision"
 """Name of the tolerance among the scores of a catalogue entry."""
@@ -98,14 +99,20 @@ def card_text(
     return "\n\n".join(sections) + "\n"
 
 
-def further_sections(entry: CatalogueEntry) -> list[str]:
-    """Return what the committed reports on calibration, failures and folds say of a model."""
+def further_sections(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> list[str]:
+    """Return what the committed reports on calibration, failures and folds say of a model.
+
+    Args:
+        entry: The model.
+        report: As of `card_text`; that of a network for classes holds these sections itself.
+    """
     makers = {
         K_FOLD: k_fold_section,
         RELIABILITY: calibration_section,
         FAILURES: failure_section,
     }
-    return [make(entry, _read(path)) for path, make in makers.items() if path.exists()]
+    sections = [make(entry, _read(path)) for path, make in makers.items() if path.exists()]
+    return sections + (class_sections(entry, report) if report is not None else [])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -187,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scored = entry if report is None else with_scores(entry, report)
         entries.append(with_half_precision(scored, half_precision))
         card = options.out / f"{entry.id}.md"
-        further = further_sections(entries[-1])
+        further = further_sections(entries[-1], report)
         card.write_text(card_text(entries[-1], report, further), encoding="utf-8")
         _LOG.info("%s", card.name)
     options.catalogue.write_text(format_catalogue(tuple(entries)), encoding="utf-8")

@@ -291,7 +291,10 @@ def test_a_rule_is_learned_from_the_other_folds() -> None:
 def test_the_bundled_network_is_made_and_scored_by_one_command(tmp_path: Path) -> None:
     _write(tmp_path / "data", [key for fold in load_folds() for key in fold[:1]])
     report, out = tmp_path / "report.json", tmp_path / "out"
-    arguments = ["--data", str(tmp_path / "data"), "--out", str(out), "--json", str(report)]
+    (cards := tmp_path / "cards").mkdir()
+    places = {"data": tmp_path / "data", "out": out, "json": report, "cards": cards}
+    places["pictures"] = tmp_path / "pictures"
+    arguments = [word for name, path in places.items() for word in (f"--{name}", str(path))]
     assert head.main(arguments) == 0
     values = json.loads(report.read_text(encoding="utf-8"))
     (entry,) = read_catalogue(out / "models.json")
@@ -299,6 +302,11 @@ def test_the_bundled_network_is_made_and_scored_by_one_command(tmp_path: Path) -
     assert entry.role == RESEARCH
     assert len(values["cases"]) == 5
     assert set(values["summary"]) == {OWN_SCORES, BORDER_SCORES}
+    assert set(values["calibration"]["as given"]["cases"]) == set(values["cases"])
+    assert [path.name for path in cards.iterdir()] == [f"{entry.id}-reliability.png"]
+    pictures = {path.name for path in places["pictures"].iterdir()}
+    assert pictures == {f"{entry.id}-{wrong['key']}.png" for wrong in values["failures"]}
+    assert len(pictures) == 3
     store = WeightsStore(out, tmp_path / "nobody")
     assert open_class_model(entry.id, store).scores == {}
     scored = with_scores(entry, values)
