@@ -16,6 +16,7 @@ import pytest
 
 from CovidLesionSegLib.commands import models
 from CovidLesionSegLib.errors import InputError, WeightsMismatchError
+from CovidLesionSegLib.resources import resources_dir
 from CovidLesionSegLib.weights.packing import pack_model
 from CovidLesionSegLib.weights.store import WeightsStore
 from Testing.support.models import toy_description
@@ -66,7 +67,31 @@ def test_list_puts_research_models_last(command: Command, library: WeightsStore)
     assert [model["role"] for model in listed] == ["clinical", "clinical", "research"]
     last = command("list")[1].rstrip().splitlines()[-1]
     assert "a-study" in last
-    assert "infection, research" in last
+    assert "infection (research)" in last
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 160])
+def test_list_breaks_no_word(
+    width: int, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = WeightsStore(resources_dir(), tmp_path / "nobody")
+    monkeypatch.setattr(models, "default_store", lambda: bundled)
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = command("list")[1]
+    assert max(map(len, text.splitlines())) <= width
+    shown = set(text.split())
+    for model in bundled.models():
+        entry, licence = model.entry, model.entry.card.licence.partition(" (")[0]
+        assert {entry.id, entry.task, entry.family, *licence.split()} <= shown
+
+
+def test_list_shows_all_where_no_word_fits(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    letters = "".join(command("list")[1].split())
+    assert "second" in letters
+    assert "CC-B" in letters
 
 
 def test_list_as_json(command: Command, library: WeightsStore) -> None:

@@ -19,6 +19,9 @@ from CovidLesionSegLib.weights.importer import (
 from CovidLesionSegLib.weights.locations import SHARED_VARIABLE
 from CovidLesionSegLib.weights.store import StoredModel, WeightsStore, default_store
 
+_GAP = 2
+"""Characters between two columns of a table."""
+
 _EPILOG = (
     f"Models are looked for in the folders named in {SHARED_VARIABLE} (separated as in PATH; "
     "read-only is fine), among the bundled ones, and in your own store, in this order. "
@@ -97,7 +100,7 @@ def _list(store: WeightsStore, args: argparse.Namespace) -> int:
     rows = [
         (
             model.entry.id,
-            f"{model.entry.task}, {RESEARCH}" if _is_for_research(model) else model.entry.task,
+            f"{model.entry.task} ({RESEARCH})" if _is_for_research(model) else model.entry.task,
             f"{model.entry.family} ({model.entry.scale})",
             _megabytes(model.entry.bytes),
             model.origin,
@@ -211,10 +214,27 @@ def _write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     from .console import out
 
-    table = Table(box=box.SIMPLE_HEAD)
+    console, lines = out(), [header, *rows]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    widths = _whole_words(lines, console.width - _GAP * (len(header) - 1))
     for index, name in enumerate(header):
         # The first column is what one copies.
-        table.add_column(name, overflow="fold", no_wrap=index == 0)
-    for row in rows:
+        width = widths[index] if widths else None
+        table.add_column(name, overflow="fold", no_wrap=index == 0, width=width)
+    for row in lines[1:]:
         table.add_row(*(Text(cell) for cell in row))
-    out().print(table)
+    console.print(table)
+
+
+def _whole_words(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Return widths of columns in which no word is broken, None where there is no room for them.
+
+    Columns give way in turn, the one with most to give first; the first column keeps its width.
+    """
+    columns = list(zip(*lines, strict=True))
+    widths = [max(map(len, cells)) for cells in columns]
+    words = [max(len(word) for word in " ".join(cells).split()) for cells in columns]
+    spare = [0, *(w - least for w, least in zip(widths[1:], words[1:], strict=True))]
+    for index in sorted(range(len(widths)), key=lambda i: -spare[i]):
+        widths[index] -= min(spare[index], max(0, sum(widths) - room))
+    return widths if sum(widths) <= room else None
