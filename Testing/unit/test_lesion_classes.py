@@ -30,6 +30,7 @@ from Testing.support.models import file_tree
 from Testing.support.results import make_result
 
 _GLASS_HU, _SOLID_HU = -600, 0
+_OWN_NOTE = "The scan is noisy."
 Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
@@ -138,7 +139,7 @@ def test_another_model_is_refused() -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, SegmentationResult]:
     monkeypatch.setattr("CovidLesionSegLib.mrml.scene_file.scene_support", lambda: False)
-    result = _measured("severe")
+    result = replace(_measured("severe"), warnings=(_OWN_NOTE,))
     write_outputs(result, tmp_path / "result")
     return tmp_path / "result", result
 
@@ -156,6 +157,7 @@ def test_the_command_writes_segments_and_table(
     assert main(["classes", str(path), "--ct", str(ct), "-o", str(out)]) == 0
     told = capsys.readouterr()
     assert "mean Dice was" in told.err
+    assert _OWN_NOTE not in told.err  # told when the result was made
     assert str(out / "classes.csv") in told.out
     rows = list(csv.DictReader((out / "classes.csv").open(encoding="utf-8")))
     assert [row["region"] for row in rows] == [row.region for row in result.quantification.rows]
@@ -172,13 +174,14 @@ def test_the_command_writes_segments_and_table(
 
 
 def test_the_result_stays_as_it_is_where_the_classes_are_written_beside_it(
-    folder: tuple[Path, SegmentationResult],
+    folder: tuple[Path, SegmentationResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, result = folder
     # Beside the result, the CT of the recorded name is found without --ct.
     write_map(path.parent / f"{result.ct.provenance.name}.nii.gz", result.ct.hu, result.ct)
     before = file_tree(path)
-    assert main(["classes", str(path), "-o", str(path)]) == 0
+    assert main(["classes", str(path), "-o", str(path), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
     after = file_tree(path)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {"classes.csv", "classes.seg.nrrd"}

@@ -33,6 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("result", type=Path, help="folder of a result, or its result.json")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     parser.add_argument("--ct", type=Path, help="the CT that was segmented (file, DICOM folder)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(func=run)
 
 
@@ -62,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
         named = replace(result, opacity=opacity, opacity_source=source)
         write_segmentation(folder / SEGMENTATION, named)
         write_classes_csv(folder / TABLE, rows, model, result)
-    _report(result, rows, model)
-    for name in (SEGMENTATION, TABLE):
-        out().print(str(args.output / name))
+    if not args.quiet:
+        _report(result, rows, model)
+        for name in (SEGMENTATION, TABLE):
+            out().print(str(args.output / name))
     return 0
 
 
@@ -76,8 +78,8 @@ def _publish(staging: Path, folder: Path) -> None:
 
 def _report(result: SegmentationResult, rows: tuple[ClassRow, ...], model: ClassModel) -> None:
     out().print(_table(result, rows))
-    for warning in (*result.warnings, *_notes(model)):
-        err().print(f"Note: {warning}")
+    for note in _notes(model):  # the result's own were told when it was made
+        err().print(f"Note: {note}")
 
 
 def _notes(model: ClassModel) -> tuple[str, ...]:
