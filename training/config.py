@@ -276,6 +276,19 @@ class TrainingConfig:
             if (getattr(self, name) is not None) != (self.task == name):
                 raise _invalid(f"the section {name!r} and the task of this name go together")
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that train from this configuration."""
+        if self.semiseg is None:
+            return ("python -m training.train",)
+        if self.model.family == "density-classes":
+            return ("python -m training.lesion_classes.head",)
+        others = ("python -m training.lesion_classes.train",)
+        return (
+            *(others if self.semiseg.stage == "classes" else ()),
+            "python -m training.semiseg.train",
+        )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
         """Read `to_dict`'s mapping; absent entries take their defaults.
@@ -340,6 +353,15 @@ def load_config(path: Path) -> TrainingConfig:
     except (OSError, ValueError) as error:
         raise _invalid(str(error)) from error
     return TrainingConfig.from_dict(values)
+
+
+def wrong_command(config: TrainingConfig) -> InputError:
+    """Return what a command says to a configuration that is for others."""
+    return InputError(
+        "training-config-of-other-command",
+        f"The configuration {config.name!r} is not for this command.",
+        f"Use {' or '.join(config.commands)}.",
+    )
 
 
 def _section(kind: type[Section], values: Mapping[str, Any]) -> Section:

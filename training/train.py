@@ -21,7 +21,7 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .command_line import command
-from .config import TrainingConfig, load_config
+from .config import TrainingConfig, load_config, wrong_command
 from .lessons import Curriculum, open_curriculum
 from .loop import Trainer
 from .run_folder import RunFolder
@@ -52,7 +52,12 @@ def train(
 
     Returns:
         Whether the run is complete.
+
+    Raises:
+        InputError: ``training-config-of-other-command``, and what `open_curriculum` refuses.
     """
+    if config.semiseg is not None:
+        raise wrong_command(config)
     split = split_of(config.data)
 
     def open_lesson(rank: int) -> tuple[Split, Curriculum]:

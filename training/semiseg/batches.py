@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from CovidLesionSegLib.engine.windowing import SliceRecipe, normalise
 from CovidLesionSegLib.nets.registry import input_contract
 from training.augmentation import BatchAugmenter
-from training.config import TrainingConfig
+from training.config import TrainingConfig, wrong_command
 from training.data.sampling import SliceBatch
 
 from .options import SemisegConfig
@@ -41,9 +41,14 @@ class Batch:
 
 
 def options_of(config: TrainingConfig) -> SemisegConfig:
-    """Return the section ``semiseg`` of a run of this task."""
-    if config.semiseg is None:
-        raise TypeError("not a run of the task 'semiseg'")
+    """Return the section ``semiseg`` of a run of this task.
+
+    Raises:
+        InputError: ``training-config-of-other-command`` for one that learns from anything but
+            the slices.
+    """
+    if config.semiseg is None or config.model.family == "density-classes":
+        raise wrong_command(config)
     return config.semiseg
 
 
