@@ -37,11 +37,15 @@ SEMISEG = REPORTS / "semiseg.json"
 _ABOUT_SLICES = """\
 COVID-SemiSeg, the 48 test slices of the Inf-Net papers: Dice as the mean over 256 thresholds after
 stretching each map, as published, and plainly at 0.5, each with a 95% bootstrap interval over
-slices. Lite networks, trained on the 50 slices on one CPU core ("semi": also on our own labels of
-the 1600; "from-volumes": started from the bundled `inf-net-lite`). "Sharpened" maps have their
-logits divided by a temperature chosen on a fold of the 50: the mean over thresholds takes soft
-borders for errors, and no pixel crosses 0.5. The networks are not bundled.
-[Every measurement](training/reports/semiseg.md), and [how](training/semiseg/README.md)."""
+slices. "Bundled" models have never seen these pictures, in which HU and pixel size had to be
+guessed: they say how far the models carry beyond their own data, and how far the five families
+stand apart where none has an advantage. The "semiseg" networks are lite ones trained on the 50
+slices on one CPU core, and not bundled ("semi": also on our own labels of the 1600; "from-volumes":
+started from the bundled `inf-net-lite`). "Sharpened" maps have their logits divided by a
+temperature, as the mean over thresholds takes soft borders for errors; no pixel crosses 0.5.
+Temperature and sizes were chosen on a fold of the 50.
+[Every measurement](training/reports/semiseg.md), also the earlier ones of the same networks, and
+[how](training/semiseg/README.md)."""
 
 _ABOUT_VOLUMES = """\
 Whole scans of patients that no model was trained on; temperature and threshold were chosen on
@@ -149,7 +153,7 @@ def _slices() -> str:
     report = _read(SEMISEG)
     head = ["network", "target", "mean Dice", "Dice at 0.5"]
     lines = [f"| {' | '.join(head)} |", "|---|---|--:|--:|"]
-    for row in _longest_runs(report["rows"]):
+    for row in final_rows(report["rows"]):
         summary = row["summary"]
         mean = _with_interval(summary["published_protocol"]["mean_dice"], row["interval_mean_dice"])
         half = _with_interval(summary["threshold_0.5"]["dice"], row["interval_half_dice"])
@@ -157,16 +161,26 @@ def _slices() -> str:
     return "\n\n".join([_ABOUT_SLICES, "\n".join(lines), f"Made by `{_command(report)}`."])
 
 
-def _longest_runs(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Leave out the rows of which the same run went on for more steps."""
-    steps = {row["label"]: row["maps"].get("steps", 0) for row in rows}
-    longest: dict[str, int] = {}
+def final_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one row per network and target, the published ones first.
+
+    Of a network the run with the most steps counts, of its maps those of the most sizes, and of
+    these the sharpest: what was added last, each chosen on a fold of the training slices.
+    """
+    final: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for row in rows:
-        name = row["maps"].get("run", row["label"])
-        longest[name] = max(longest.get(name, 0), steps[row["label"]])
-    return [
-        row for row in rows if steps[row["label"]] == longest[row["maps"].get("run", row["label"])]
-    ]
+        members = row["maps"].get("members", [row["maps"]])
+        names = tuple(member.get("run", row["label"]) for member in members)
+        place = (row["target"], *names)
+        if place not in final or _stage(row) > _stage(final[place]):
+            final[place] = row
+    return list(final.values())
+
+
+def _stage(row: Mapping[str, Any]) -> tuple[int, int, float]:
+    maps = row["maps"].get("members", [row["maps"]])[0]
+    temperature = row["maps"].get("temperature", 1.0)
+    return maps.get("steps", 0), len(maps.get("sizes", [])), -temperature
 
 
 def _with_interval(value: float, interval: Sequence[float]) -> str:

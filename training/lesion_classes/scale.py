@@ -9,6 +9,7 @@ how far fat then lies from -100 HU tells how linear the slice is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,13 @@ def estimate_scale(grey: NDArray[np.uint8]) -> GreyScale | None:
     levels, hu = np.array(known).T
     slope, offset = np.polyfit(levels, hu, 1)
     return GreyScale(air, soft_tissue, fat, float(slope), float(offset))
+
+
+def usual_scale(scales: Sequence[GreyScale]) -> GreyScale:
+    """Return the median of some scales, for slices that none can be found for."""
+    slope = float(np.median([scale.slope for scale in scales]))
+    offset = float(np.median([scale.offset for scale in scales]))
+    return GreyScale((AIR_HU - offset) / slope, None, None, slope, offset)
 
 
 def _air_level(grey: NDArray[np.uint8]) -> float:

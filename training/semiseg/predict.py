@@ -101,7 +101,8 @@ def _mean_at(
 ) -> NDArray[np.uint8]:
     """Return the mean of maps of several sizes at the slice's own, ``[channel, y, x]``."""
     resized = [[to_size(channel, width_height) for channel in maps] for maps in found]
-    return np.mean(resized, axis=0).round().astype(np.uint8)
+    mean: NDArray[np.uint8] = np.mean(resized, axis=0).round().astype(np.uint8)
+    return mean
 
 
 def _pictures(config: TrainingConfig, maps: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:

@@ -96,14 +96,14 @@ def own_rows(runs: Path) -> list[Row]:
 
 def _label(about: dict[str, Any]) -> str:
     """Return what a row is called: the network or the members, and whether maps are sharpened."""
-    members = about.get("members")
-    if members is None:
-        name = f"{about['run']}, {about['steps']} steps"
-    else:
+    members = about.get("members", [about])
+    if "members" in about:
         name = "consensus of " + ", ".join(member["run"] for member in members)
-    sizes = (about if members is None else members[0]).get("sizes", [])
-    if len(sizes) > 1:
-        name = f"{name}; mean of {len(sizes)} sizes"
+    else:
+        name = f"{about['run']}, {about['steps']} steps" if "steps" in about else about["run"]
+    counts = {len(member.get("sizes", [])) for member in members if "steps" in member}
+    if max(counts, default=0) > 1:
+        name = f"{name}; mean of {max(counts)} sizes"
     temperature = about.get("temperature", 1.0)
     return name if temperature == 1.0 else f"{name}; sharpened, T {temperature:g}"
 
