@@ -24,6 +24,7 @@ from CovidLesionSegLib.batch.processes import ProcessWorkers
 from CovidLesionSegLib.batch.runner import CaseSettings
 from CovidLesionSegLib.batch.schedule import Schedule
 from CovidLesionSegLib.cli import main
+from CovidLesionSegLib.commands.batch import outcome
 from CovidLesionSegLib.engine.phantom import make_phantom
 from CovidLesionSegLib.engine.volume import CtVolume
 from Testing import batch_faults
@@ -98,6 +99,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
 from CovidLesionSegLib.cli import main
+from CovidLesionSegLib.commands.batch import outcome
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
@@ -229,3 +231,15 @@ def test_a_time_limit_is_a_number_of_seconds(capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit):
             main(["batch", "ct.nii", "-o", "out", "--case-timeout", text])
     assert "--case-timeout" in capsys.readouterr().err
+
+
+def test_a_line_names_its_case_once_and_a_trace_of_infection_is_not_rounded_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"no picture")
+    assert main(["batch", str(broken), "-o", str(tmp_path / "out")]) != 0
+    told = capsys.readouterr()
+    case = rows(tmp_path / "out")[0]["case"]
+    assert told.err.count(case) == told.out.count(case) == 1
+    assert outcome({"infected_percent": "0.098", "seconds": "3"}, case) == "< 0.1 % infected, 3 s"

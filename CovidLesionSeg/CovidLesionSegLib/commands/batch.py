@@ -135,10 +135,19 @@ def _print_line(progress: Progress) -> None:
         if progress.repeated:
             console.print(f"{progress.repeated} were named more than once and count once.")
         return
-    row = progress.row
+    row, case = progress.row, progress.case.id
+    console.print(f"[{progress.ended}/{progress.total}] {case}: {outcome(row, case)}")
+
+
+def outcome(row: SummaryRow, case: str) -> str:
+    """Return how a case went, without its name."""
+    from CovidLesionSegLib.export.lobe_chart import format_percent
+
     percent = row.get("infected_percent", "")
-    text = f"{float(percent):.1f} % infected, {row['seconds']} s" if percent else row.get("reason")
-    console.print(f"[{progress.ended}/{progress.total}] {progress.case.id}: {text or 'done'}")
+    if percent:
+        return f"{format_percent(float(percent))} % infected, {row['seconds']} s"
+    # Messages begin with the name of what can't be used, which stands before them already.
+    return row.get("reason", "").removeprefix(f"{case} ") or "done"
 
 
 def _print_nothing(_progress: Progress) -> None:
@@ -154,6 +163,6 @@ def _report(rows: list[SummaryRow], folder: Path) -> None:
     console.print(f"{done} of {len(rows)} cases have a result.")
     for row in rows:
         if row["status"] != DONE:
-            console.print(f"  {row['case']}: {row['reason']}")
+            console.print(f"  {row['case']}: {outcome(row, row['case'])}")
     console.print(f"Pictures     {folder / WALL}")
     console.print(f"Table        {folder / SUMMARY}")
