@@ -33,6 +33,7 @@ MODELS = (
 )
 
 SEMISEG = REPORTS / "semiseg.json"
+_TARGETS = ("infection", "ground glass", "consolidation")
 
 _ABOUT_SLICES = """\
 COVID-SemiSeg, the 48 test slices of the Inf-Net papers: Dice as the mean over 256 thresholds after
@@ -162,7 +163,7 @@ def _slices() -> str:
 
 
 def final_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return one row per network and target, the published ones first.
+    """Return one row per network and target, target by target, the published ones first.
 
     Of a network the run with the most steps counts, of its maps those of the most sizes, and of
     these the sharpest: what was added last, each chosen on a fold of the training slices.
@@ -174,7 +175,7 @@ def final_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         place = (row["target"], *names)
         if place not in final or _stage(row) > _stage(final[place]):
             final[place] = row
-    return list(final.values())
+    return sorted(final.values(), key=lambda row: _TARGETS.index(row["target"]))
 
 
 def _stage(row: Mapping[str, Any]) -> tuple[int, int, float]:

@@ -88,7 +88,7 @@ def test_the_readme_shows_each_network_once_as_it_stands() -> None:
     assert labels == [
         ("published", "infection"),
         ("a, sizes, sharp", "infection"),
-        ("a", "ground glass"),
         ("both", "infection"),
         ("b", "infection"),
+        ("a", "ground glass"),
     ]
