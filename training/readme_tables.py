@@ -44,7 +44,8 @@ stand apart where none has an advantage. The "semiseg" networks are lite ones tr
 slices on one CPU core, and not bundled ("semi": also on our own labels of the 1600; "from-volumes":
 started from the bundled `inf-net-lite`). "Sharpened" maps have their logits divided by a
 temperature, as the mean over thresholds takes soft borders for errors; no pixel crosses 0.5.
-Temperature and sizes were chosen on a fold of the 50.
+Temperature and sizes were chosen on a fold of the 50. "Within" another network's infection, ground
+glass is told from consolidation by the bundled class network or the engine's border in HU.
 [Every measurement](training/reports/semiseg.md), also the earlier ones of the same networks, and
 [how](training/semiseg/README.md)."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
 from CovidLesionSegLib.engine.result import Prediction
 from Testing.support.tiny_slices import LABELLED, write_slices
 from training.lesion_classes.scale import GreyScale, usual_scale
@@ -53,13 +54,33 @@ def test_maps_of_bundled_models_get_a_row(tmp_path: Path, monkeypatch: pytest.Mo
     write_slices(tmp_path)
     monkeypatch.setattr(bundled, "MODELS", ("inf-net-lite", "dram-lite"))
     files = find_slices({"images": layout_folders("labelled", tmp_path)["images"]})
-    bundled.predict_bundled(files, SCALE, tmp_path / "runs")
+    bundled.predict_bundled(bundled.Pictures.of(files, SCALE), tmp_path / "runs")
     rows = own_rows(tmp_path / "runs")
     assert [row.label for row in rows] == ["bundled dram-lite", "bundled inf-net-lite"]
     for row in rows:
         assert set(row.about["weights_sha256"]) == {row.label.removeprefix("bundled ")}
         assert set(row.about["slices_on_the_usual_scale"]) <= set(LABELLED)
         assert read_map(row.maps, "10").shape == (43, 48)
+
+
+def test_classes_lie_inside_the_given_infection_and_split_it(tmp_path: Path) -> None:
+    write_slices(tmp_path)
+    folders = layout_folders("labelled", tmp_path)
+    (folders["masks"] / "maps.json").write_text('{"run": "expert"}', encoding="utf-8")
+    pictures = bundled.Pictures.of(find_slices({"images": folders["images"]}), SCALE)
+    bundled.classify_bundled(pictures, folders["masks"], tmp_path / "runs")
+    rows = own_rows(tmp_path / "runs")
+    assert [(row.label, row.target) for row in rows] == [
+        (f"{rule} within expert", target)
+        for rule in ("border in HU", "bundled density-classes-lite")
+        for target in ("ground glass", "consolidation")
+    ]
+    for ground_glass, consolidation in (rows[:2], rows[2:]):
+        one, other = (read_map(row.maps, "10") for row in (ground_glass, consolidation))
+        assert np.array_equal(one + other, read_map(folders["masks"], "10"))
+    hu = pictures.cts["10"].hu[0].T
+    by_border = [hu[read_map(row.maps, "10") > 0] for row in rows[:2]]
+    assert by_border[0].max() < CONSOLIDATION_FROM_HU <= by_border[1].min()
 
 
 def test_the_usual_scale_is_the_median_and_knows_air() -> None:

@@ -11,16 +11,21 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.inference import predict_infection, predict_lungs
+from CovidLesionSegLib.engine.lesion_classes import open_class_model, split_by_network
 from CovidLesionSegLib.engine.models import open_infection_model, open_lung_model
+from CovidLesionSegLib.engine.opacity import split_opacity
 from CovidLesionSegLib.engine.progress import Reporter
+from CovidLesionSegLib.engine.result import Opacity
 from CovidLesionSegLib.engine.slice_model import InfectionModel, SliceModel
 from CovidLesionSegLib.engine.tissue_model import TissueModel, predict_tissue
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
@@ -28,7 +33,8 @@ from training.command_line import command
 from training.lesion_classes.scale import GreyScale, estimate_scale, usual_scale
 from training.lesion_classes.slices import LUNGS_WIDTH_MM, read_class_slices
 
-from .maps import write_map
+from .maps import read_map, write_map
+from .predict import CLASS_FOLDERS
 from .slices import LAYOUTS, SliceFiles, find_slices, layout_folders, read_slice
 
 _LOG = logging.getLogger("training")
@@ -36,6 +42,12 @@ MODELS = ("inf-net-lite", "bsnet-lite", "co-supervision-lite", "relation-lite", 
 _SLICE_MM = 5.0
 _COPIES = 2
 """A picture has no neighbours; beside itself a network sees itself."""
+
+Split: TypeAlias = Callable[[CtVolume, NDArray[np.uint8]], NDArray[np.uint8]]
+"""From a CT and its infection to the labels of `Opacity`."""
+
+_CLASSES = (Opacity.GROUND_GLASS, Opacity.CONSOLIDATION)
+_HALF = 128
 
 
 def as_ct(grey: NDArray[np.uint8], scale: GreyScale) -> CtVolume:
@@ -72,48 +84,105 @@ def level_map(
     return levels.T
 
 
-def predict_bundled(files: Sequence[SliceFiles], usual: GreyScale, runs: Path) -> None:
-    """Write the maps of every bundled model to ``RUNS/bundled-ID/test``.
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Slices as CTs.
+
+    Attributes:
+        cts: CT by name of the slice.
+        guessed: Slices without a scale of their own, which got the usual one.
+    """
+
+    cts: dict[str, CtVolume]
+    guessed: tuple[str, ...]
+
+    @classmethod
+    def of(cls, files: Sequence[SliceFiles], usual: GreyScale) -> Pictures:
+        """Read slices; those that no HU scale is found for get the usual one."""
+        greys = {entry.key: read_slice(entry)["images"] for entry in files}
+        scales = {key: estimate_scale(grey.T) for key, grey in greys.items()}
+        cts = {key: as_ct(grey, scales[key] or usual) for key, grey in greys.items()}
+        return cls(cts, tuple(sorted(key for key, scale in scales.items() if scale is None)))
+
+    def write_note(self, out: Path, run: str, weights_sha256: Mapping[str, str]) -> None:
+        """Write beside maps what they are."""
+        about = {
+            "run": run,
+            "weights_sha256": dict(weights_sha256),
+            "slices": len(self.cts),
+            "slices_on_the_usual_scale": self.guessed,
+        }
+        (out / "maps.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def predict_bundled(pictures: Pictures, runs: Path, name: str = "test") -> None:
+    """Write the maps of every bundled model to ``RUNS/bundled-ID/NAME``.
 
     Args:
-        files: The slices.
-        usual: Scale of slices that none can be found for.
+        pictures: The slices.
         runs: Folder of the run folders.
+        name: Name of the set.
     """
-    greys = {entry.key: read_slice(entry)["images"] for entry in files}
-    scales = {key: estimate_scale(grey.T) for key, grey in greys.items()}
-    cts = {key: as_ct(grey, scales[key] or usual) for key, grey in greys.items()}
-    unknown = sorted(key for key, scale in scales.items() if scale is None)
     lungs = open_lung_model("cpu")
     for model_id in MODELS:
         model = open_infection_model(model_id, None, "cpu")
-        out = runs / f"bundled-{model_id}" / "test"
-        for key, ct in cts.items():
+        out = runs / f"bundled-{model_id}" / name
+        for key, ct in pictures.cts.items():
             write_map(level_map(ct, model, lungs), out, key)
-        about = {
-            "run": f"bundled {model_id}",
-            "weights_sha256": dict(model.weights_sha256),
-            "slices": len(files),
-            "slices_on_the_usual_scale": unknown,
-        }
-        (out / "maps.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        _LOG.info("%s: %d slices", model_id, len(files))
+        pictures.write_note(out, f"bundled {model_id}", model.weights_sha256)
+        _LOG.info("%s: %d slices", model_id, len(pictures.cts))
+
+
+def classify_bundled(pictures: Pictures, priors: Path, runs: Path, name: str = "test") -> None:
+    """Write ground glass and consolidation inside given infection maps.
+
+    By the bundled class network to ``RUNS/bundled-density-classes-lite/NAME``, and by the
+    engine's border to ``RUNS/border-in-HU/NAME``.
+
+    Args:
+        pictures: The slices.
+        priors: Folder of infection maps of the same slices.
+        runs: Folder of the run folders.
+        name: Name of the set.
+    """
+    network = open_class_model()
+    within = json.loads((priors / "maps.json").read_text(encoding="utf-8"))["run"]
+    by_network = {network.id: network.sha256}
+    rules: list[tuple[str, Split, dict[str, str]]] = [
+        (f"bundled {network.id}", lambda ct, mask: split_by_network(ct, mask, network), by_network),
+        ("border in HU", lambda ct, mask: split_opacity(ct.hu, mask), {}),
+    ]
+    for rule, split, weights in rules:
+        out = runs / rule.replace(" ", "-") / name
+        for key, ct in pictures.cts.items():
+            infection = (read_map(priors, key).T >= _HALF).astype(np.uint8)
+            opacity = split(ct, np.stack([infection] * _COPIES))[0].T
+            for folder, label in zip(CLASS_FOLDERS, _CLASSES, strict=True):
+                write_map(np.where(opacity == label, 255, 0).astype(np.uint8), out / folder, key)
+        pictures.write_note(out, f"{rule} within {within}", weights)
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and predict the test slices."""
+    """Read the command line and predict the slices of a set."""
     parser = argparse.ArgumentParser(prog="python -m training.semiseg.bundled", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with covid_semiseg")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
     parser.add_argument("--set", choices=sorted(LAYOUTS), default="test")
+    parser.add_argument(
+        "--priors", type=Path, help="infection maps: classes inside them, in place of infection"
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     images = {"images": layout_folders(options.set, options.data)["images"]}
     usual = usual_scale([item.scale for item in read_class_slices(options.data)])
-    predict_bundled(find_slices(images), usual, options.runs)
+    pictures = Pictures.of(find_slices(images), usual)
+    if options.priors is None:
+        predict_bundled(pictures, options.runs, options.set)
+    else:
+        classify_bundled(pictures, options.priors, options.runs, options.set)
     return 0
 
 
