@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from CovidLesionSegLib.engine.flags import RESEARCH_MODEL
+from CovidLesionSegLib.engine.flags import RESEARCH_MODEL, UNFITTED
 from CovidLesionSegLib.engine.lungs_infection import predict_with_lungs
 from CovidLesionSegLib.engine.models import open_infection_model
 from CovidLesionSegLib.engine.progress import Reporter
@@ -101,7 +101,8 @@ def test_a_weight_file_becomes_a_research_model_of_the_pipeline(tmp_path: Path) 
     path = packed(tmp_path, VOXELWISE, TissueRecipe(candidate_odds=3.0).to_dict())
     model = open_infection_model("any", path, "cpu")
     assert isinstance(model, TissueModel)
-    assert (model.id, model.candidate_odds, model.flags) == ("weak", 3.0, (RESEARCH_MODEL,))
+    assert (model.id, model.candidate_odds) == ("weak", 3.0)
+    assert model.flags == (RESEARCH_MODEL, UNFITTED)
     ct, lungs = scan()
     anatomy = Anatomy(lungs=lungs, lobes=None, lobe_source=LobeSource.NONE)
     prediction, after = predict_with_lungs(ct, anatomy, model, Reporter())

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from CovidLesionSegLib.engine.flags import RESEARCH_MODEL, research_flag
+from CovidLesionSegLib.engine.flags import RESEARCH_MODEL, UNFITTED, research_flag
 from CovidLesionSegLib.engine.lesion_classes import TASK, density_recipe
 from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL, open_infection_model
 from CovidLesionSegLib.engine.tissue_model import TissueRecipe
@@ -74,9 +74,10 @@ def test_every_recipe_can_be_followed(bundled: tuple[StoredModel, ...]) -> None:
 
 @pytest.mark.parametrize("model", ["relation-lite", "dram-lite"])
 def test_the_reader_is_told_how_good_a_research_model_is(model: str, library: WeightsStore) -> None:
-    (flag,) = open_infection_model(model, None, "cpu", library).flags
+    flag, *further = open_infection_model(model, None, "cpu", library).flags
     assert flag.startswith(f"{RESEARCH_MODEL}-dice-")
     assert flag != research_flag(None)
+    assert further == ([UNFITTED] if model == "dram-lite" else [])
 
 
 def test_a_model_over_tissue_joins_no_consensus(library: WeightsStore) -> None:

@@ -10,7 +10,7 @@ from CovidLesionSegLib.weights.catalogue import RESEARCH, CatalogueEntry
 from CovidLesionSegLib.weights.loading import load_model, load_weights_file
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
-from .flags import research_flag
+from .flags import UNFITTED, research_flag
 from .slice_model import Consensus, InfectionModel, SliceModel
 from .tissue import CHANNELS
 from .tissue_model import TissueModel, TissueRecipe
@@ -173,7 +173,8 @@ def _ready_alone(module: nn.Module, entry: CatalogueEntry, device: str) -> Slice
         candidate_odds=recipe.candidate_odds,
         threshold=entry.threshold,
         sha256=entry.sha256,
-        flags=model_flags(entry),
+        # Scores teach how much of a lobe is diseased; nothing fitted the map to single voxels.
+        flags=(*model_flags(entry), UNFITTED),
     )
 
 
