@@ -9,7 +9,7 @@ from counts per value instead of 256 passes over the image.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from CovidLesionSegLib.errors import InputError
 from .metrics import overlap_scores
 
 FloatArray = NDArray[np.float64]
+Levels = NDArray[np.uint8]
 
 _EPS = float(np.finfo(np.float64).eps)
 _LEVELS = 256
@@ -215,8 +216,15 @@ def summarise(images: Sequence[ImageScores]) -> dict[str, dict[str, float]]:
     return {"published_protocol": published, "threshold_0.5": half}
 
 
-def score_folder(predictions: Path, truth: Path) -> dict[str, ImageScores]:
+def score_folder(
+    predictions: Path, truth: Path, change: Callable[[Levels], Levels] | None = None
+) -> dict[str, ImageScores]:
     """Score the maps of one folder against the masks of another, matched by stem.
+
+    Args:
+        predictions: Folder of the maps.
+        truth: Folder of the masks.
+        change: What to do to a map before it is scored; nothing by default.
 
     Raises:
         InputError: ``training-data-mismatch`` for a map without mask or a mask without map.
@@ -232,13 +240,15 @@ def score_folder(predictions: Path, truth: Path) -> dict[str, ImageScores]:
             f"Maps and masks do not belong together: {', '.join(alone[:10]) or 'no images'}.",
             "Every map needs a mask of the same name.",
         )
-    return {stem: _score_pair(folders[0][stem], folders[1][stem]) for stem in folders[0]}
+    return {stem: _score_pair(folders[0][stem], folders[1][stem], change) for stem in folders[0]}
 
 
 _SUFFIXES = (".png", ".jpg", ".bmp")
 
 
-def _score_pair(prediction: Path, truth: Path) -> ImageScores:
+def _score_pair(
+    prediction: Path, truth: Path, change: Callable[[Levels], Levels] | None
+) -> ImageScores:
     from PIL import Image
 
     with Image.open(truth) as image:
@@ -247,4 +257,5 @@ def _score_pair(prediction: Path, truth: Path) -> ImageScores:
         levels = image.convert("L")
         if levels.size != mask.shape[::-1]:
             levels = levels.resize(mask.shape[::-1], Image.Resampling.BICUBIC)
-        return score_image(np.asarray(levels), mask)
+        found = np.asarray(levels)
+        return score_image(found if change is None else change(found), mask)

@@ -164,7 +164,7 @@ def test_maps_have_the_size_of_their_slices_and_a_row_in_the_table(
     rows = own_rows(tmp_path / "runs")
     assert rows[1].label == "two, 1 steps; mean of 2 sizes"
     assert [row.target for row in rows] == ["infection", "ground glass", "consolidation"]
-    results = [score_row(row, slices_dir) for row in rows]
+    results = [score_row(row, slices_dir, 0.5) for row in rows]
     assert all(result["images"] == 4 for result in results)
     text = markdown(results)
     mean_dice = results[0]["summary"]["published_protocol"]["mean_dice"]

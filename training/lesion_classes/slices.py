@@ -52,6 +52,11 @@ class ClassSlice:
     scale: GreyScale
 
 
+def estimated_pixel_mm(shape_yx: tuple[int, ...]) -> float:
+    """Return the size of a pixel of a slice that is cropped to the lungs."""
+    return LUNGS_WIDTH_MM / shape_yx[1]
+
+
 def read_class_slices(data_dir: Path) -> list[ClassSlice]:
     """Read the labelled slices that a HU scale can be found for.
 
@@ -67,7 +72,7 @@ def read_class_slices(data_dir: Path) -> list[ClassSlice]:
         grey, classes = arrays["images"].T, arrays["classes"].T
         scale = estimate_scale(grey)
         if scale is not None:
-            pixel_mm = LUNGS_WIDTH_MM / grey.shape[1]
+            pixel_mm = estimated_pixel_mm(grey.shape)
             slices.append(ClassSlice(files.key, scale.hu(grey), classes, pixel_mm, scale))
     return slices
 

@@ -1,8 +1,9 @@
 """Maps of the bundled models: ``python -m training.semiseg.bundled --data DIR --runs RUNS``.
 
-The bundled models are for clinical CT and have never seen these slices. They get them as what
-`training.lesion_classes` makes of them, slices in HU and in clinical orientation, so that every
-family has its row beside the published ones, also those that no single slice can teach.
+The bundled models are for clinical CT, and those for infection have learned from CTs alone. They
+get the slices as `training.lesion_classes` makes them, in HU and in clinical orientation, so that
+every family has its row beside the published ones, also those that no single slice can teach. With
+``--priors``, infection maps, ground glass and consolidation are told apart inside them instead.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from CovidLesionSegLib.engine.tissue_model import TissueModel, predict_tissue
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from training.command_line import command
 from training.lesion_classes.scale import GreyScale, estimate_scale, usual_scale
-from training.lesion_classes.slices import LUNGS_WIDTH_MM, read_class_slices
+from training.lesion_classes.slices import estimated_pixel_mm, read_class_slices
 
-from .maps import read_map, write_map
+from .maps import HALF_LEVEL, read_map, write_map
 from .predict import CLASS_FOLDERS
 from .slices import LAYOUTS, SliceFiles, find_slices, layout_folders, read_slice
 
@@ -47,7 +48,6 @@ Split: TypeAlias = Callable[[CtVolume, NDArray[np.uint8]], NDArray[np.uint8]]
 """From a CT and its infection to the labels of `Opacity`."""
 
 _CLASSES = (Opacity.GROUND_GLASS, Opacity.CONSOLIDATION)
-_HALF = 128
 
 
 def as_ct(grey: NDArray[np.uint8], scale: GreyScale) -> CtVolume:
@@ -58,7 +58,7 @@ def as_ct(grey: NDArray[np.uint8], scale: GreyScale) -> CtVolume:
         scale: How its grey values become HU.
     """
     hu = np.clip(scale.hu(grey.T), -1024.0, 3071.0).round().astype(np.int16)
-    pixel_mm = LUNGS_WIDTH_MM / hu.shape[1]
+    pixel_mm = estimated_pixel_mm(hu.shape)
     affine = np.diag([pixel_mm, pixel_mm, _SLICE_MM, 1.0])
     return CtVolume.from_array(np.stack([hu] * _COPIES), affine, Provenance("array", "slice"))
 
@@ -155,7 +155,7 @@ def classify_bundled(pictures: Pictures, priors: Path, runs: Path, name: str = "
     for rule, split, weights in rules:
         out = runs / rule.replace(" ", "-") / name
         for key, ct in pictures.cts.items():
-            infection = (read_map(priors, key).T >= _HALF).astype(np.uint8)
+            infection = (read_map(priors, key).T >= HALF_LEVEL).astype(np.uint8)
             opacity = split(ct, np.stack([infection] * _COPIES))[0].T
             for folder, label in zip(CLASS_FOLDERS, _CLASSES, strict=True):
                 write_map(np.where(opacity == label, 255, 0).astype(np.uint8), out / folder, key)

@@ -23,10 +23,10 @@ from training.semiseg_evaluation import score_image
 from training.tasks import dice
 
 from .batches import Batch, SliceBatches, options_of, recipe_of
+from .maps import HALF_LEVEL
 from .prediction import SlicePredictor
 from .slices import CONSOLIDATION, GROUND_GLASS, SliceSet
 
-_HALF = 128
 _MISTAKE_GRID = 8
 _MISTAKE_SIZE = 0.35
 _MISTAKE_STEEPNESS = 12.0
@@ -98,10 +98,10 @@ class SemisegLesson:
         if self._options.stage == "classes":
             return self._validate_classes(predictor, slices, rows)
         levels = predictor.levels(slices.images[rows])[:, 0]
-        truths = slices.masks[rows] >= _HALF
+        truths = slices.masks[rows] >= HALF_LEVEL
         pairs = list(zip(levels, truths, strict=True))
         return {
-            "half": float(np.mean([dice(level >= _HALF, truth) for level, truth in pairs])),
+            "half": float(np.mean([dice(level >= HALF_LEVEL, truth) for level, truth in pairs])),
             "thresholds": float(np.mean([score_image(*pair).dice.mean() for pair in pairs])),
         }
 
@@ -114,7 +114,9 @@ class SemisegLesson:
         truth = slices.classes[rows]
         return {
             name: float(
-                np.mean([dice(p >= _HALF, t == value) for p, t in zip(found, truth, strict=True)])
+                np.mean(
+                    [dice(p >= HALF_LEVEL, t == value) for p, t in zip(found, truth, strict=True)]
+                )
             )
             for name, value, found in (
                 ("ground_glass", GROUND_GLASS, levels[:, 0]),

@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from .slices import SliceFiles
 
-_HALF = 128
+HALF_LEVEL = 128
+"""Level from which a pixel of a map counts as called."""
 
 
 def to_size(levels: NDArray[np.uint8], width_height: tuple[int, int]) -> NDArray[np.uint8]:
@@ -58,7 +59,7 @@ def read_map(folder: Path, key: str) -> NDArray[np.uint8]:
 
 def edge_of(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the edge of a map cut at a half: one pixel inside, one outside, as 0 or 255."""
-    mask = levels >= _HALF
+    mask = levels >= HALF_LEVEL
     square = np.ones((3, 3), dtype=bool)
     edge = ndimage.binary_dilation(mask, square) ^ ndimage.binary_erosion(
         mask, square, border_value=1

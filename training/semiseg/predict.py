@@ -70,7 +70,7 @@ def predict(
     if options_of(config).stage == "classes" and priors is not None:
         roles["masks"] = priors
     files = find_slices(roles)
-    sizes = [scaled_size(options_of(config).size, scale) for scale in scales]
+    sizes = sorted({scaled_size(options_of(config).size, scale) for scale in scales})
     for entry, *found in zip(
         files, *(_levels(predictor, roles, size, cache_dir) for size in sizes), strict=True
     ):
@@ -126,7 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--priors", type=Path, help="infection maps, for the class stage")
     parser.add_argument("--flips", action="store_true", help="average over four flips")
     parser.add_argument(
-        "--scales", type=float, nargs="+", default=[1.0], help="average over these sizes as well"
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="average over these sizes, relative to the run's",
     )
     add_common(parser)
     options = parser.parse_args(arguments)

@@ -23,13 +23,12 @@ from training.command_line import command
 from training.semiseg_evaluation import score_image
 from training.tasks import dice
 
-from .maps import read_map
+from .maps import HALF_LEVEL, read_map
 from .slices import find_slices, layout_folders, load_folds, read_slice
 
 TEMPERATURES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)
 _ENOUGH = 0.005
 _FULL = 255.0
-_HALF = 128
 
 
 def sharpened(levels: NDArray[np.uint8], temperature: float) -> NDArray[np.uint8]:
@@ -90,11 +89,11 @@ def choose(folder: Path, fold: int, data_dir: Path) -> dict[str, Any]:
         )
     layout = layout_folders("labelled", data_dir)
     masks = {
-        f.key: read_slice(f)["masks"] >= _HALF for f in find_slices(layout, load_folds()[fold])
+        f.key: read_slice(f)["masks"] >= HALF_LEVEL for f in find_slices(layout, load_folds()[fold])
     }
     maps = [read_map(folder, key) for key in masks]
     temperature, scores = choose_temperature(maps, list(masks.values()))
-    halves = [dice(m >= _HALF, truth) for m, truth in zip(maps, masks.values(), strict=True)]
+    halves = [dice(m >= HALF_LEVEL, truth) for m, truth in zip(maps, masks.values(), strict=True)]
     return {
         "temperature": temperature,
         "mean_dice": scores,

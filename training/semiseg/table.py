@@ -2,7 +2,8 @@
 
 Scores the published maps and those of our runs on the 48 test slices with the same evaluator, and
 writes REPORT.json and REPORT.md. A run has a row if ``python -m training.semiseg.predict`` has
-written its maps to ``RUNS/<run>/test``.
+written its maps to ``RUNS/<run>/test``. The mean over thresholds depends on how sharp maps are
+(`training.semiseg.sharpness`), so all maps of infection are scored as they are and sharpened.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from training.command_line import command
 from training.metrics import bootstrap_interval
 from training.semiseg_evaluation import ImageScores, score_folder, summarise
+from training.tables import number_text
+
+from .sharpness import sharpened
 
 _LOG = logging.getLogger("training")
 _TRUTHS = {
@@ -32,8 +39,9 @@ _COLUMNS = {
 }
 _HEADER = (
     "model | mean Dice [95% interval] | max Dice | mean sensitivity | mean specificity "
-    "| Dice at 0.5 [95% interval] | sensitivity | precision"
+    "| mean Dice, sharpened | Dice at 0.5 [95% interval] | sensitivity | precision"
 )
+_SHARPNESS = Path(__file__).parents[1] / "reports" / "semiseg-sharpness-sizes.json"
 
 
 @dataclass(frozen=True)
@@ -77,11 +85,14 @@ def published_rows(data_dir: Path) -> list[Row]:
 def own_rows(runs: Path) -> list[Row]:
     """Return a row for every run that has maps of the test slices, two for a class stage.
 
-    Maps of `training.semiseg.combine` lie in a run's ``test-sharp``, or in a folder of their own.
+    Sharpened maps of `training.semiseg.combine`, which the class stage is given, have none: those
+    that they were made from are scored both ways.
     """
     rows = []
     for note in sorted(runs.glob("*/test*/maps.json")):
         about = json.loads(note.read_text(encoding="utf-8"))
+        if about.get("temperature", 1.0) != 1.0:
+            continue
         folders = {
             "infection": note.parent,
             "ground glass": note.parent / "ground_glass",
@@ -95,21 +106,26 @@ def own_rows(runs: Path) -> list[Row]:
 
 
 def _label(about: dict[str, Any]) -> str:
-    """Return what a row is called: the network or the members, and whether maps are sharpened."""
+    """Return what a row is called: the network or the members, and over how many sizes."""
     members = about.get("members", [about])
     if "members" in about:
         name = "consensus of " + ", ".join(member["run"] for member in members)
     else:
         name = f"{about['run']}, {about['steps']} steps" if "steps" in about else about["run"]
-    counts = {len(member.get("sizes", [])) for member in members if "steps" in member}
-    if max(counts, default=0) > 1:
-        name = f"{name}; mean of {max(counts)} sizes"
-    temperature = about.get("temperature", 1.0)
-    return name if temperature == 1.0 else f"{name}; sharpened, T {temperature:g}"
+    sized = [len(member.get("sizes", [])) for member in members]
+    if max(sized) < 2:
+        return name
+    part = "" if min(sized) > 1 else f" for {sum(count > 1 for count in sized)} of {len(sized)}"
+    return f"{name}; mean of {max(sized)} sizes{part}"
 
 
-def score_row(row: Row, data_dir: Path) -> dict[str, Any]:
+def score_row(row: Row, data_dir: Path, temperature: float) -> dict[str, Any]:
     """Score the maps of a row.
+
+    Args:
+        row: The row.
+        data_dir: Folder with ``covid_semiseg``.
+        temperature: How to sharpen maps of infection; classes have binary ones.
 
     Raises:
         InputError: ``training-data-mismatch``.
@@ -126,10 +142,18 @@ def score_row(row: Row, data_dir: Path) -> dict[str, Any]:
         "maps": row.about,
         "images": len(images),
         "summary": summarise(scores),
+        "mean_dice_sharpened": _sharpened_mean(row.maps, truth, temperature)
+        if row.target == "infection"
+        else None,
         "interval_mean_dice": bootstrap_interval(mean_dice, list(images))[1:],
         "interval_half_dice": bootstrap_interval(half_dice, list(images))[1:],
         "without_target": sum(_is_empty(image) for image in scores),
     }
+
+
+def _sharpened_mean(maps: Path, truth: Path, temperature: float) -> float:
+    images = score_folder(maps, truth, partial(sharpened, temperature=temperature))
+    return float(np.mean([image.dice.mean() for image in images.values()]))
 
 
 def _is_empty(image: ImageScores) -> bool:
@@ -159,6 +183,8 @@ def _line(result: dict[str, Any]) -> str:
         low, high = result[key]
         values[0] += f" [{low:.3f}, {high:.3f}]"
         cells += values
+        if protocol == "published_protocol":
+            cells.append(number_text(result["mean_dice_sharpened"]))
     return f"| {' | '.join(cells)} |"
 
 
@@ -169,11 +195,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with covid_semiseg")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
     parser.add_argument("--out", type=Path, required=True, help="report, without suffix")
+    parser.add_argument(
+        "--sharpness", type=Path, default=_SHARPNESS, help="report of training.semiseg.sharpness"
+    )
     options = parser.parse_args(arguments)
+    temperature = json.loads(options.sharpness.read_text(encoding="utf-8"))["temperature"]
     rows = [*published_rows(options.data), *own_rows(options.runs)]
-    results = [score_row(row, options.data) for row in rows]
+    results = [score_row(row, options.data, temperature) for row in rows]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    report = {"command": "python -m training.semiseg.table", "rows": results}
+    report = {
+        "command": "python -m training.semiseg.table",
+        "temperature": temperature,
+        "rows": results,
+    }
     text = json.dumps(report, indent=1) + "\n"
     options.out.with_suffix(".json").write_text(text, encoding="utf-8")
     options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
