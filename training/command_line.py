@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.logging import RichHandler
 
-from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+
+from .config import TrainingConfig, load_config
 
 _LOG = logging.getLogger("training")
 
@@ -32,3 +35,23 @@ def command(main: Main) -> Callable[..., int]:
             return error.exit_code
 
     return run
+
+
+def load_config_for(command: str, path: Path) -> TrainingConfig:
+    """Read the config file that a command is to train from.
+
+    Args:
+        command: The command, as `TrainingConfig.command` names it.
+        path: The file.
+
+    Raises:
+        InputError: ``training-config-invalid``, or ``training-config-of-other-command``.
+    """
+    config = load_config(path)
+    if config.command != command:
+        raise InputError(
+            "training-config-of-other-command",
+            f"The configuration {config.name!r} is not for this command.",
+            f"Use {config.command}.",
+        )
+    return config

@@ -277,17 +277,20 @@ class TrainingConfig:
                 raise _invalid(f"the section {name!r} and the task of this name go together")
 
     @property
-    def commands(self) -> tuple[str, ...]:
-        """The commands that train from this configuration."""
+    def command(self) -> str:
+        """The command that trains from this configuration.
+
+        The single slices of COVID-SemiSeg have neither window nor pixel size as they are
+        packaged; a class stage that states a recipe learns from what
+        `training.lesion_classes.slices` makes of them.
+        """
         if self.semiseg is None:
-            return ("python -m training.train",)
+            return "python -m training.train"
         if self.model.family == "density-classes":
-            return ("python -m training.lesion_classes.head",)
-        others = ("python -m training.lesion_classes.train",)
-        return (
-            *(others if self.semiseg.stage == "classes" else ()),
-            "python -m training.semiseg.train",
-        )
+            return "python -m training.lesion_classes.head"
+        if self.semiseg.stage == "classes" and self.recipe != SliceRecipe():
+            return "python -m training.lesion_classes.train"
+        return "python -m training.semiseg.train"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
@@ -353,15 +356,6 @@ def load_config(path: Path) -> TrainingConfig:
     except (OSError, ValueError) as error:
         raise _invalid(str(error)) from error
     return TrainingConfig.from_dict(values)
-
-
-def wrong_command(config: TrainingConfig) -> InputError:
-    """Return what a command says to a configuration that is for others."""
-    return InputError(
-        "training-config-of-other-command",
-        f"The configuration {config.name!r} is not for this command.",
-        f"Use {' or '.join(config.commands)}.",
-    )
 
 
 def _section(kind: type[Section], values: Mapping[str, Any]) -> Section:

@@ -20,8 +20,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .command_line import command
-from .config import TrainingConfig, load_config, wrong_command
+from .command_line import command, load_config_for
+from .config import TrainingConfig
 from .lessons import Curriculum, open_curriculum
 from .loop import Trainer
 from .run_folder import RunFolder
@@ -54,10 +54,8 @@ def train(
         Whether the run is complete.
 
     Raises:
-        InputError: ``training-config-of-other-command``, and what `open_curriculum` refuses.
+        InputError: What `open_curriculum` refuses.
     """
-    if config.semiseg is not None:
-        raise wrong_command(config)
     split = split_of(config.data)
 
     def open_lesson(rank: int) -> tuple[Split, Curriculum]:
@@ -130,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    config = load_config(options.config)
+    config = load_config_for(parser.prog, options.config)
     if options.split:
         config = replace(config, data=replace(config.data, split=options.split))
     places = (options.data, options.cache, options.out)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from training.command_line import command
-from training.config import TrainingConfig, load_config
+from training.command_line import command, load_config_for
+from training.config import TrainingConfig
 from training.lessons import Curriculum
 from training.semiseg.batches import options_of
 from training.semiseg.curriculum import split_of_fold
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    config = load_config(options.config)
+    config = load_config_for(parser.prog, options.config)
     semiseg = replace(options_of(config), fold=options.fold)
     config = replace(config, semiseg=semiseg)
 

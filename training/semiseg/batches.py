@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe, normalise
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.registry import input_contract
 from training.augmentation import BatchAugmenter
-from training.config import TrainingConfig, wrong_command
+from training.config import TrainingConfig
 from training.data.sampling import SliceBatch
 
 from .options import SemisegConfig
@@ -44,11 +45,15 @@ def options_of(config: TrainingConfig) -> SemisegConfig:
     """Return the section ``semiseg`` of a run of this task.
 
     Raises:
-        InputError: ``training-config-of-other-command`` for one that learns from anything but
-            the slices.
+        InputError: ``training-not-semiseg``.
     """
-    if config.semiseg is None or config.model.family == "density-classes":
-        raise wrong_command(config)
+    if config.semiseg is None:
+        raise InputError(
+            "training-not-semiseg",
+            f"{config.name!r} does not learn from the single slices of COVID-SemiSeg.",
+            "Choose a configuration of training/configs/semiseg or lesion-classes-lite, or a "
+            "run of one.",
+        )
     return config.semiseg
 
 

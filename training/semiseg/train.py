@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from training.command_line import command
-from training.config import TrainingConfig, load_config
+from training.command_line import command, load_config_for
+from training.config import TrainingConfig
 from training.lessons import Curriculum
 from training.run_folder import RunFolder
 from training.splits import Split
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    config = load_config(options.config)
+    config = load_config_for(parser.prog, options.config)
     if options.fold is not None:
         semiseg = replace(options_of(config), fold=options.fold)
         config = replace(config, semiseg=semiseg)
