@@ -99,7 +99,6 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
 from CovidLesionSegLib.cli import main
-from CovidLesionSegLib.commands.batch import outcome
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
@@ -233,13 +232,19 @@ def test_a_time_limit_is_a_number_of_seconds(capsys: pytest.CaptureFixture[str])
     assert "--case-timeout" in capsys.readouterr().err
 
 
-def test_a_line_names_its_case_once_and_a_trace_of_infection_is_not_rounded_up(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("content", [b"no picture", b""])
+def test_a_failed_case_is_told_with_its_whole_reason_and_where_its_file_stands(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = tmp_path / "broken.nii.gz"
-    broken.write_bytes(b"no picture")
-    assert main(["batch", str(broken), "-o", str(tmp_path / "out")]) != 0
-    told = capsys.readouterr()
-    case = rows(tmp_path / "out")[0]["case"]
-    assert told.err.count(case) == told.out.count(case) == 1
-    assert outcome({"infected_percent": "0.098", "seconds": "3"}, case) == "< 0.1 % infected, 3 s"
+    broken, out = tmp_path / "broken.nii.gz", tmp_path / "out"
+    broken.write_bytes(content)
+    assert main(["batch", str(broken), "-o", str(out)]) != 0
+    told, row = capsys.readouterr(), rows(out)[0]
+    line = f"{row['case']}: {row['reason']}"
+    assert f"[1/1] {line}\n" in told.err
+    assert f"  {line}\nWhich file is which: {out / 'key.csv'}\n" in told.out
+    assert f"{row['case']},{broken}" in (out / "key.csv").read_text(encoding="utf-8")
+
+
+def test_a_trace_of_infection_is_not_rounded_up() -> None:
+    assert outcome({"infected_percent": "0.098", "seconds": "3"}) == "< 0.1 % infected, 3 s"

@@ -135,19 +135,18 @@ def _print_line(progress: Progress) -> None:
         if progress.repeated:
             console.print(f"{progress.repeated} were named more than once and count once.")
         return
-    row, case = progress.row, progress.case.id
-    console.print(f"[{progress.ended}/{progress.total}] {case}: {outcome(row, case)}")
+    told = outcome(progress.row)
+    console.print(f"[{progress.ended}/{progress.total}] {progress.case.id}: {told}")
 
 
-def outcome(row: SummaryRow, case: str) -> str:
-    """Return how a case went, without its name."""
+def outcome(row: SummaryRow) -> str:
+    """Return how a case went, for people."""
     from CovidLesionSegLib.export.lobe_chart import format_percent
 
     percent = row.get("infected_percent", "")
     if percent:
         return f"{format_percent(float(percent))} % infected, {row['seconds']} s"
-    # Messages begin with the name of what can't be used, which stands before them already.
-    return row.get("reason", "").removeprefix(f"{case} ") or "done"
+    return row.get("reason") or "done"
 
 
 def _print_nothing(_progress: Progress) -> None:
@@ -155,14 +154,15 @@ def _print_nothing(_progress: Progress) -> None:
 
 
 def _report(rows: list[SummaryRow], folder: Path) -> None:
-    from CovidLesionSegLib.batch.batch import SUMMARY, WALL
+    from CovidLesionSegLib.batch.batch import KEY, SUMMARY, WALL
     from CovidLesionSegLib.batch.summary import DONE
 
-    done = sum(row["status"] == DONE for row in rows)
+    failed = [row for row in rows if row["status"] != DONE]
     console = out()
-    console.print(f"{done} of {len(rows)} cases have a result.")
-    for row in rows:
-        if row["status"] != DONE:
-            console.print(f"  {row['case']}: {outcome(row, row['case'])}")
+    console.print(f"{len(rows) - len(failed)} of {len(rows)} cases have a result.")
+    for row in failed:
+        console.print(f"  {row['case']}: {outcome(row)}")
+    if failed:
+        console.print(f"Which file is which: {folder / KEY}")
     console.print(f"Pictures     {folder / WALL}")
     console.print(f"Table        {folder / SUMMARY}")
