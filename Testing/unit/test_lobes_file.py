@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine import pipeline
 from CovidLesionSegLib.engine.lobe_segments import NamedSegment, lobes_from_segments
-from CovidLesionSegLib.engine.lobes_file import lobes_from_file
+from CovidLesionSegLib.engine.lobes_file import check_lobes_file, lobes_from_file
 from CovidLesionSegLib.engine.lungs import LungMask
 from CovidLesionSegLib.engine.result import Anatomy, Lobe, LobeSource, Lung
 from CovidLesionSegLib.engine.volume import CtVolume
@@ -234,6 +234,18 @@ def test_unreadable_files(tmp_path: Path, ct: CtVolume, lungs: LungMask, content
     assert caught.value.code == "lobes-not-readable"
 
 
+def _refusal_before_any_work(
+    path: Path, ct: CtVolume, monkeypatch: pytest.MonkeyPatch
+) -> InputError:
+    def open_nothing(_: object) -> None:
+        raise AssertionError("networks were opened")
+
+    monkeypatch.setattr(pipeline, "open_networks", open_nothing)
+    with pytest.raises(InputError) as caught:
+        pipeline.segment(ct, lobes=path)
+    return caught.value
+
+
 @pytest.mark.parametrize("folder", [False, True])
 def test_damaged_lobes_are_refused_before_any_work(
     tmp_path: Path, ct: CtVolume, lobes: Labels, folder: bool, monkeypatch: pytest.MonkeyPatch
@@ -241,13 +253,66 @@ def test_damaged_lobes_are_refused_before_any_work(
     path = tmp_path / "lung_lower_lobe_left.nii.gz"
     sitk.WriteImage(_image((lobes == Lobe.LLL).astype(np.uint8)), str(path), True)
     path.write_bytes(path.read_bytes()[:-20])
+    refusal = _refusal_before_any_work(tmp_path if folder else path, ct, monkeypatch)
+    assert refusal.code == "lobes-not-readable"
+    assert refusal.hint.endswith("export the lobes again.")
 
-    def open_nothing(_: object) -> None:
-        raise AssertionError("networks were opened")
 
-    monkeypatch.setattr(pipeline, "open_networks", open_nothing)
+@pytest.mark.parametrize(
+    ("name", "code", "hint"),
+    [
+        ("lobes.txt", "lobes-not-readable", "Lobes can be NIfTI, NRRD, MetaImage or .seg.nrrd."),
+        ("lobes.dcm", "lobes-not-readable", "Lobes can be NIfTI, NRRD, MetaImage or .seg.nrrd."),
+        ("", "lobes-not-recognised", 'Name them like "right upper lobe"'),
+    ],
+)
+def test_what_holds_no_lobes_is_refused_before_any_work(
+    name: str,
+    code: str,
+    hint: str,
+    tmp_path: Path,
+    ct: CtVolume,
+    lobes: Labels,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for text in ("lobes.txt", "lobes.dcm"):
+        (tmp_path / text).write_bytes(bytes(128) + b"DICM")
+    sitk.WriteImage(_image((lobes == Lobe.LLL).astype(np.uint8)), str(tmp_path / "heart.nii"))
+    refusal = _refusal_before_any_work(tmp_path / name, ct, monkeypatch)
+    assert refusal.code == code
+    assert refusal.hint.startswith(hint)
+
+
+def test_a_missing_file_is_refused_as_any_other(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file or folder 'absent.nii.gz'") as caught:
+        check_lobes_file(tmp_path / "absent.nii.gz")
+    assert caught.value.code == "lobes-not-readable"
+
+
+def test_lobes_whose_header_is_wrong_are_not_exported_as_a_ct(
+    tmp_path: Path, lobes: Labels
+) -> None:
+    path = tmp_path / "lobes.nrrd"
+    sitk.WriteImage(_image(lobes), str(path))
+    size = " ".join(map(str, lobes.shape[::-1])).encode()
+    path.write_bytes(path.read_bytes().replace(b"sizes: " + size, b"sizes: 90000 90000 90000"))
+    with pytest.raises(InputError, match="too large") as caught:
+        check_lobes_file(path)
+    assert caught.value.hint == "Export the lobes again, on the grid of their CT."
+
+
+def test_two_files_of_one_lobe_are_not_chosen_between(
+    tmp_path: Path, ct: CtVolume, lungs: LungMask, lobes: Labels
+) -> None:
+    for suffix in (".nii", ".nii.gz"):
+        mask = _image((lobes == Lobe.LLL).astype(np.uint8))
+        sitk.WriteImage(mask, str(tmp_path / f"lung_lower_lobe_left{suffix}"))
     with pytest.raises(InputError) as caught:
-        pipeline.segment(ct, lobes=tmp_path if folder else path)
+        lobes_from_file(tmp_path, ct, lungs)
+    assert caught.value.code == "lobes-duplicate"
+    (tmp_path / "lung_lower_lobe_left.nii").write_bytes(b"damaged")
+    with pytest.raises(InputError) as caught:
+        check_lobes_file(tmp_path)
     assert caught.value.code == "lobes-not-readable"
 
 

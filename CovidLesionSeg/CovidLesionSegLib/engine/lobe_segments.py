@@ -82,15 +82,19 @@ def lobes_from_segments(
             )
         found[lobe] = segment.mask | found[lobe] if lobe in found else segment.mask
     if not found:
-        raise InputError(
-            "lobes-not-recognised",
-            "None of the segments is recognised as a lung lobe.",
-            'Name them like "right upper lobe" or "lung_upper_lobe_right", or give them '
-            "terminology.",
-        )
+        raise no_lobe_recognised()
     labels = _combine(found)
     check_lobes(labels, ct, lungs.labels)
     return join_lobes(labels, ct, lungs, source, flags)
+
+
+def no_lobe_recognised() -> InputError:
+    """Return what is said to segments of which none is a lobe."""
+    return InputError(
+        "lobes-not-recognised",
+        "None of the segments is recognised as a lung lobe.",
+        'Name them like "right upper lobe" or "lung_upper_lobe_right", or give them terminology.',
+    )
 
 
 def _combine(found: dict[Lobe, Mask]) -> NDArray[np.uint8]:

@@ -25,10 +25,11 @@ from .lobe_segments import (
     join_lobes,
     lobes_by_position,
     lobes_from_segments,
+    no_lobe_recognised,
 )
 from .lungs import LungMask
 from .payload import check_payload
-from .readers import kind_of
+from .readers import has_image_suffix, kind_of
 from .result import Anatomy, LobeSource
 from .volume import CtVolume
 
@@ -39,6 +40,7 @@ _MIN_OVERLAP = 0.5
 _SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 _NAME_IN_HEADER = re.compile(r'<Label\b[^>]*\bKey="(\d+)"[^>]*>([^<]*(?:<!\[CDATA\[.*?\]\]>)?)')
 _NIFTI_HEADER_BYTES = 348
+_FORMATS = "Lobes can be NIfTI, NRRD, MetaImage or .seg.nrrd."
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,33 +127,44 @@ def lobes_from_file(
 
 
 def check_lobes_file(path: Path) -> None:
-    """Refuse a damaged file with lobes before any work is done for it.
+    """Refuse what can't be read as lobes before any work is done for it.
 
     Args:
         path: File or folder, as for `lobes_from_file`.
 
     Raises:
-        InputError: ``lobes-not-readable``.
+        InputError: ``lobes-not-readable``, and ``lobes-not-recognised`` for a folder without
+            any mask of a lobe.
     """
-    for file in _masks_in(path).values() if path.is_dir() else (path,):
+    if not path.is_dir():
+        _check_whole(path)
+        return
+    masks = _masks_in(path)
+    if not masks:
+        raise no_lobe_recognised()
+    for _, file in masks:
         _check_whole(file)
 
 
-def _masks_in(folder: Path) -> dict[str, Path]:
-    """Return the masks of lobes in a folder by their names, as TotalSegmentator writes them."""
-    masks = {}
+def _masks_in(folder: Path) -> list[tuple[str, Path]]:
+    """Return names and files of the masks of lobes in a folder, as TotalSegmentator writes them.
+
+    Two files may have one name (``x.nii`` and ``x.nii.gz``); which of them is meant is not
+    decided here.
+    """
+    masks = []
     for file in sorted(folder.iterdir()):
         name = file.name.lower()
         suffix = next((s for s in sorted(_SUFFIXES, key=len)[::-1] if name.endswith(s)), None)
         if suffix is not None and lobe_of_name(file.name[: -len(suffix)]) is not None:
-            masks[file.name[: -len(suffix)]] = file
+            masks.append((file.name[: -len(suffix)], file))
     return masks
 
 
 def _from_folder(folder: Path, ct: CtVolume, lungs: LungMask) -> Anatomy:
     segments: list[NamedSegment] = []
     flags: set[str] = set()
-    for name, file in _masks_in(folder).items():
+    for name, file in _masks_in(folder):
         content = _read(file)
         mask, found = _on_ct_grid(content.layers[0], content.affine_lps, ct)
         segments.append(NamedSegment(name, mask != 0))
@@ -162,19 +175,13 @@ def _from_folder(folder: Path, ct: CtVolume, lungs: LungMask) -> Anatomy:
 def _read(path: Path) -> _LabelFile:
     import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
 
-    if not path.is_file():
-        raise InputError("lobes-not-readable", f"There is no file {path.name}.")
     _check_whole(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise InputError(
-            "lobes-not-readable",
-            f"{path.name} can't be read as an image.",
-            "Lobes can be NIfTI, NRRD, MetaImage or .seg.nrrd.",
-        ) from error
+        raise _unreadable(f"{path.name} can't be read as an image.", _FORMATS) from error
     if image.GetDimension() != 3:
-        raise InputError("lobes-not-readable", f"{path.name} is not a 3D image.")
+        raise _unreadable(f"{path.name} is not a 3D image.", _FORMATS)
     array = sitk.GetArrayFromImage(image)
     layers = tuple(np.moveaxis(array, -1, 0)) if array.ndim == 4 else (array,)
     affine = np.eye(4)
@@ -187,13 +194,30 @@ def _read(path: Path) -> _LabelFile:
 
 
 def _check_whole(path: Path) -> None:
-    """Refuse a damaged file as strictly as a damaged CT: ITK reads some without a word."""
+    """Refuse a damaged file as strictly as a damaged CT: ITK reads some without a word.
+
+    What is wrong is told as for a CT; what to do about it is not.
+    """
+    if not path.is_file():
+        raise _unreadable(
+            f"There is no file or folder {path.name!r}.", "Check the path for typing errors."
+        )
+    if not has_image_suffix(path):
+        raise _unreadable(f"{path.name} is in no format that lobes can have.", _FORMATS)
     try:
         check_payload(read_header(path, kind_of(path)))
     except InputError as error:
         if error.code == "input-not-3d":  # several layers: not a CT, but a segmentation
             return
-        raise InputError("lobes-not-readable", error.message, error.hint) from error
+        if error.code == "input-truncated":
+            hint = "Copy or download the file again, or export the lobes again."
+        else:
+            hint = "Export the lobes again, on the grid of their CT."
+        raise _unreadable(error.message, hint) from error
+
+
+def _unreadable(message: str, hint: str) -> InputError:
+    return InputError("lobes-not-readable", message, hint)
 
 
 def _segment_names(header: dict[str, str]) -> tuple[_Named, ...]:
