@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 
 from .failure_cases import COMMAND as FAILURE_COMMAND
@@ -50,8 +52,13 @@ def _measured(entry: CatalogueEntry, report: Report) -> Report | None:
     return measured
 
 
-def calibration_section(entry: CatalogueEntry, report: Report) -> str:
+def calibration_section(entry: CatalogueEntry, report: Report, scores: Report | None = None) -> str:
     """Say how far the probabilities of a model can be believed; empty without figures.
+
+    Args:
+        entry: The model.
+        report: As `training.reliability` wrote it.
+        scores: What `training.evaluate` measured on exactly these weights, or None.
 
     Raises:
         InputError: ``scores-of-other-weights``.
@@ -63,7 +70,9 @@ def calibration_section(entry: CatalogueEntry, report: Report) -> str:
     if AS_GIVEN in measured:
         about = (
             "Counted on the map that the engine makes, which is 0 outside the lungs that it "
-            "finds. No temperature was fitted: the map is evidence, not a measured frequency."
+            "finds, and before its rule over findings (Scores and Failure cases are after it). No "
+            "temperature was fitted: the map is evidence, not a measured frequency.\n\n"
+            f"{_plainly(measured[AS_GIVEN])}{_worst_case(measured[AS_GIVEN], scores)}"
         )
     return (
         "## Calibration\n\n"
@@ -72,6 +81,38 @@ def calibration_section(entry: CatalogueEntry, report: Report) -> str:
         f"errors of opposite sign cancel between cases. {about}\n\n"
         f"{diagram(entry, 'infection')}\n\n{_errors_table(measured)}\n{bins_table(measured)}"
     ).rstrip()
+
+
+def _plainly(given: Report) -> str:
+    """Say in words what the bins of a map without a temperature hold."""
+    bins = given["bins"]
+    upper = [value for value in bins["observed"][5:9] if value is not None]
+    shares = np.array(bins["share"])
+    apart = [
+        0.0 if p is None else abs(p - o)
+        for p, o in zip(bins["probability"], bins["observed"], strict=True)
+    ]
+    rest = float(shares[1:] @ apart[1:] / max(shares[1:].sum(), 1e-12))
+    plainly = ""
+    if upper:
+        low, high = (f"{100 * share:.0f}" for share in (min(upper), max(upper)))
+        plainly = f"Plainly: of pixels given 0.5 to 0.9, {low} to {high}% are infection, by bin. "
+    return (
+        f"{plainly}{100 * shares[0]:.0f}% of the pixels are given less than 0.1, "
+        f"which alone keeps the ECE of all small; over the others it is {rest:.3f}."
+    )
+
+
+def _worst_case(given: Report, scores: Report | None) -> str:
+    """Set the case with the largest error beside what the engine calls infected in it."""
+    if scores is None:
+        return ""
+    worst = max(given["cases"], key=given["cases"].__getitem__)
+    infected = scores["cases"][worst]["pipeline"]["infected_percent"]
+    return (
+        f" {worst} has the largest error, {given['cases'][worst]:.4f}, beside {infected:.2f}% "
+        "infected in the scores, which are after that rule."
+    )
 
 
 def diagram(entry: CatalogueEntry, what: str) -> str:

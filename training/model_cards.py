@@ -10,12 +10,13 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from CovidLesionSegLib.engine.lesion_classes import BORDER_SCORES, OWN_SCORES
+from CovidLesionSegLib.engine.lesion_classes import BORDER_SCORES, OWN_SCORES, TASK
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry, format_catalogue, read_catalogue
 
 from .card_sections import (
@@ -31,7 +32,7 @@ from .half_precision import REPORT as HALF_PRECISION_REPORT
 from .k_fold import REPORT as K_FOLD
 from .lesion_classes.card_sections import class_sections
 from .model_reports import check_weights
-from .reliability import CARDS
+from .reliability import CARDS, draw, picture_name
 from .reliability import REPORT as RELIABILITY
 from .tables import interval_text, number_text
 
@@ -106,13 +107,33 @@ def further_sections(entry: CatalogueEntry, report: Mapping[str, Any] | None) ->
         entry: The model.
         report: As of `card_text`; that of a network for classes holds these sections itself.
     """
-    makers = {
+    makers: dict[Path, Callable[[CatalogueEntry, Mapping[str, Any]], str]] = {
         K_FOLD: k_fold_section,
-        RELIABILITY: calibration_section,
+        RELIABILITY: partial(calibration_section, scores=report),
         FAILURES: failure_section,
     }
     sections = [make(entry, _read(path)) for path, make in makers.items() if path.exists()]
     return sections + (class_sections(entry, report) if report is not None else [])
+
+
+def drawn_part(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the part of a committed report that a model's reliability diagram shows, or None.
+
+    Args:
+        entry: The model.
+        report: As of `further_sections`.
+    """
+    if report is not None and "calibration" in report:
+        part: Mapping[str, Any] = report["calibration"]
+        return part
+    return _read(RELIABILITY)["models"].get(entry.id) if RELIABILITY.exists() else None
+
+
+def _draw_diagram(entry: CatalogueEntry, report: Mapping[str, Any] | None, folder: Path) -> None:
+    part = drawn_part(entry, report)
+    if part is not None:
+        what = "consolidation" if entry.task == TASK else "infection"
+        draw(part, folder / picture_name(entry.id), what)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -184,6 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--catalogue", type=Path, default=RESOURCES / "models.json")
     parser.add_argument("--reports", type=Path, default=REPORTS)
     parser.add_argument("--out", type=Path, default=CARDS)
+    parser.add_argument(
+        "--diagrams", action="store_true", help="draw the reliability diagrams anew as well"
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -196,6 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         card = options.out / f"{entry.id}.md"
         further = further_sections(entries[-1], report)
         card.write_text(card_text(entries[-1], report, further), encoding="utf-8")
+        if options.diagrams:
+            _draw_diagram(entry, report, options.out)
         _LOG.info("%s", card.name)
     options.catalogue.write_text(format_catalogue(tuple(entries)), encoding="utf-8")
     return 0

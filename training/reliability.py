@@ -10,6 +10,8 @@ no temperature was fitted for has one curve, as it is given.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ from scipy.special import logit
 
 from CovidLesionSegLib.engine.models import open_infection_model, open_lung_model
 from CovidLesionSegLib.engine.windowing import SliceRecipe
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
 from CovidLesionSegLib.weights.loading import load_model
 from CovidLesionSegLib.weights.store import default_store
@@ -45,6 +48,11 @@ REPORT = _HERE / "reports" / "reliability.json"
 CARDS = _HERE / "cards"
 _CONFIGS = _HERE / "configs"
 _BINS = 10
+_PERCENT_TICKS = (0.1, 1.0, 10.0, 100.0)
+_LEAST_PERCENT = 0.05
+_DIGEST_KEY = "Report-SHA256"
+"""Text chunk of a diagram's PNG."""
+
 AS_GIVEN = "as given"
 SIDES = {
     "before": ("before temperature", "tab:orange", -0.018),
@@ -110,20 +118,20 @@ def expected_calibration_error(histograms: Sequence[LogitHistogram], temperature
     return round(float(error), 5)
 
 
-def measured_sides(histograms: Sequence[LogitHistogram], temperature: float) -> dict[str, Any]:
+def measured_sides(
+    histograms: Sequence[LogitHistogram], temperature: float | None
+) -> dict[str, Any]:
     """Measure what a temperature makes of some cases.
 
     Args:
         histograms: Their logits.
-        temperature: The model's; 1 for one whose probabilities are taken as they are.
+        temperature: The model's; None for one that none was fitted for.
 
     Returns:
         ``before`` and ``after`` the temperature, or `AS_GIVEN` alone where there is none: each
         with its error, that of every case, and the bins of `reliability`.
     """
-    sides = {"before": 1.0, "after": temperature}
-    if temperature == 1.0:
-        sides = {AS_GIVEN: 1.0}
+    sides = {AS_GIVEN: 1.0} if temperature is None else {"before": 1.0, "after": temperature}
     return {
         name: {
             "calibration_error": expected_calibration_error(histograms, divisor),
@@ -147,16 +155,17 @@ def measure(
         predictions: Where maps are kept.
     """
     config = load_config(_CONFIGS / f"{entry.id}.json")
+    fitted: float | None = None
     if entry.task == "severity":
         histograms = _of_maps(entry, config.data, data_dir, predictions)
     else:
+        fitted = entry.temperature
         model, _ = load_model(entry, default_store())
         cases = validation_cases(config, data_dir, cache_dir)
         recipe = SliceRecipe.from_dict(dict(entry.recipe))
         histograms = collect(model, cases, recipe, torch.device("cpu"))
-    temperature = entry.temperature
-    head = {"sha256": entry.sha256, "temperature": temperature}
-    return {**head, **measured_sides(histograms, temperature)}
+    head = {"sha256": entry.sha256, "temperature": entry.temperature}
+    return {**head, **measured_sides(histograms, fitted)}
 
 
 def _of_maps(
@@ -177,26 +186,34 @@ def map_histogram(volume: LabelledVolume, probability: NDArray[np.float16]) -> L
     Args:
         volume: The case.
         probability: ``[z, y, x]``, 0 outside the lungs that the engine found.
+
+    Raises:
+        InputError: ``no-lung-mask``. The whole volume would be mostly air and body, where a map
+            is 0 and right.
     """
-    inside = np.ones(volume.ct.shape_zyx, dtype=bool)
-    if volume.lung is not None:
-        ct = volume.ct
-        inside = three_class_lungs(volume.lung, ct.hu, ct.spacing_mm_zyx) != BACKGROUND
+    if volume.lung is None:
+        raise InputError(
+            "no-lung-mask",
+            f"Case {volume.key!r} comes without a mask of the lungs.",
+            "Measure calibration on cases whose lungs are drawn.",
+        )
+    ct = volume.ct
+    inside = three_class_lungs(volume.lung, ct.hu, ct.spacing_mm_zyx) != BACKGROUND
     logits = logit(probability[inside].astype(np.float32))
     return count_logits(volume.key, logits, volume.infection[inside] == 1)
 
 
 def draw(measured: Mapping[str, Any], path: Path, what: str = "infection") -> None:
-    """Draw the reliability diagram of a model as a small PNG.
+    """Draw the reliability diagram of a model as a small PNG that names what it was drawn from.
 
     Args:
-        measured: See `measured_sides`.
+        measured: A report's part that holds `measured_sides`.
         path: The PNG.
         what: What the probability is of.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import NullLocator
 
     figure = Figure(figsize=(4.2, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -214,12 +231,29 @@ def draw(measured: Mapping[str, Any], path: Path, what: str = "infection") -> No
         ]
         text = f"{label}, ECE {error:.4f}"
         curve.plot(*zip(*points, strict=True), marker="o", markersize=4, label=text, color=colour)
-        pixels.bar(centres + offset, bins["share"], width=0.034, color=colour)
+        percent = 100.0 * np.asarray(bins["share"])
+        pixels.bar(centres + offset, percent, width=0.034, color=colour)
     curve.set(ylabel=f"observed share of {what}", xlim=(0, 1), ylim=(0, 1))
     curve.legend(fontsize="small", loc="upper left")
-    pixels.set(xlabel="probability", ylabel="pixels", yscale="log")
-    pixels.yaxis.set_minor_formatter(NullFormatter())
-    figure.savefig(path, dpi=90)
+    pixels.set(xlabel="probability", ylabel="share of\npixels, %", yscale="log")
+    pixels.set(ylim=(_LEAST_PERCENT, 100.0), yticks=_PERCENT_TICKS)
+    pixels.set_yticklabels([f"{tick:g}" for tick in _PERCENT_TICKS])
+    pixels.yaxis.set_minor_locator(NullLocator())
+    figure.savefig(path, dpi=90, metadata={_DIGEST_KEY: digest_of(measured)})
+
+
+def digest_of(measured: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a report's part, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
+
+
+def drawn_from(path: Path) -> str | None:
+    """Return the digest of what a diagram was drawn from, None if it names none."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        found = picture.info.get(_DIGEST_KEY)
+    return found if isinstance(found, str) else None
 
 
 def picture_name(model_id: str) -> str:

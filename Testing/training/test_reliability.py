@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +29,9 @@ from training.data.volumes import find_volumes, load_volume
 from training.export_weights import export
 from training.predictions import CasePrediction, PredictionFolder
 from training.reliability import (
+    digest_of,
     draw,
+    drawn_from,
     expected_calibration_error,
     map_histogram,
     measure,
@@ -111,9 +116,21 @@ def test_the_diagram_is_a_small_picture(tmp_path: Path) -> None:
     assert 2_000 < (tmp_path / "diagram.png").stat().st_size < 40_000
 
 
+def test_a_diagram_names_what_it_was_drawn_from(tmp_path: Path) -> None:
+    measured = measured_sides([_believable(2.0)], 2.0)
+    draw(measured, tmp_path / "diagram.png")
+    read = json.loads(json.dumps(dict(reversed(measured.items()))))
+    assert drawn_from(tmp_path / "diagram.png") == digest_of(read)
+    read["after"]["bins"]["share"][3] += 1e-9
+    assert drawn_from(tmp_path / "diagram.png") != digest_of(read)
+    Image.new("L", (2, 2)).save(tmp_path / "other.png")
+    assert drawn_from(tmp_path / "other.png") is None
+
+
 def test_one_without_temperature_has_one_curve(tmp_path: Path) -> None:
     histograms = [_believable(2.0, "p9_6")]
-    given = measured_sides(histograms, 1.0)
+    given = measured_sides(histograms, None)
+    assert list(measured_sides(histograms, 1.0)) == ["before", "after"]  # fitted, and found 1
     assert list(given) == ["as given"]
     assert given["as given"]["cases"]["p9_6"] == expected_calibration_error(histograms, 1.0)
     draw(given, tmp_path / "one.png")
@@ -129,7 +146,30 @@ def test_one_without_temperature_has_one_curve(tmp_path: Path) -> None:
     text = calibration_section(entry, {"command": "c", "models": {entry.id: found}})
     assert f"| p9_6 | {given['as given']['cases']['p9_6']:.4f} |\n" in text
     assert "No temperature was fitted" in text
-    assert "before" not in text
+    assert "before temperature" not in text
+    assert "infected in the scores" not in text
+    scores = {"cases": {"p9_6": {"pipeline": {"infected_percent": 0.123}}}}
+    text = calibration_section(entry, {"command": "c", "models": {entry.id: found}}, scores)
+    assert f"p9_6 has the largest error, {given['as given']['cases']['p9_6']:.4f}," in text
+    assert "beside 0.12% infected in the scores" in text
+
+
+def test_a_card_says_plainly_what_the_upper_bins_hold() -> None:
+    believable = measured_sides([_believable(1.0)], None)
+    uncertain = measured_sides([_believable(3.0)], None)
+    low = np.where(LOGIT_CENTRES < -3.0, 5, 0)
+    empty = measured_sides([LogitHistogram("case", low, 3 * low)], None)
+    entry = default_store().find("dram-lite").entry
+
+    def text(given: dict[str, Any]) -> str:
+        found = {"sha256": entry.sha256, **given}
+        return calibration_section(entry, {"command": "c", "models": {entry.id: found}})
+
+    assert "given 0.5 to 0.9, 55 to 85% are infection" in text(believable)
+    assert "over the others it is 0.000" in text(believable)
+    assert "given 0.5 to 0.9, 52 to 64% are infection" in text(uncertain)
+    assert "100% of the pixels are given less than 0.1" in text(empty)
+    assert "Plainly" not in text(empty)
 
 
 def test_a_map_counts_inside_the_expert_s_lungs(tmp_path: Path) -> None:
@@ -148,6 +188,14 @@ def test_a_map_counts_inside_the_expert_s_lungs(tmp_path: Path) -> None:
     assert bins["observed"][8] == 1.0 or bins["observed"][9] == 1.0
     assert bins["observed"][0] == 0.0
     assert bins["probability"][0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_map_is_not_counted_outside_lungs_that_nobody_drew(tmp_path: Path) -> None:
+    write_case(tmp_path, "a", seed=0)
+    volume = replace(load_volume(find_volumes(tmp_path)[0]), lung=None)
+    with pytest.raises(InputError) as refused:
+        map_histogram(volume, np.zeros(volume.ct.shape_zyx, np.float16))
+    assert refused.value.code == "no-lung-mask"
 
 
 @pytest.mark.parametrize("right", [True, False])

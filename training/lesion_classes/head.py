@@ -1,9 +1,9 @@
 """Make the bundled class network: ``python -m training.lesion_classes.head --data DIR``.
 
 It is scored on every slice by a network trained on the other folds, and then trained on all. The
-report is what the model card and the catalogue take their scores from, and the card how far the
-probabilities can be believed and where the network fails; pictures of that go to a folder that
-git ignores.
+model card and the catalogue take their scores from the report. The card also takes from it how far
+the probabilities can be believed and where the network fails; pictures of the failures go to a
+folder that git ignores.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ from .slices import ClassSlice, folds_of, read_class_slices
 
 _LOG = logging.getLogger("training")
 COMMAND = "python -m training.lesion_classes.head"
-_TEMPERATURE = 1.0
-"""None is fitted: the loss asks for probabilities, among other things."""
+_NO_TEMPERATURE = 1.0
+"""What the entry holds; none is fitted: the loss asks for probabilities, among other things."""
 
 
 def head_of(slices: Sequence[ClassSlice], config: TrainingConfig) -> tuple[CatalogueEntry, bytes]:
@@ -68,7 +68,7 @@ def head_of(slices: Sequence[ClassSlice], config: TrainingConfig) -> tuple[Catal
         "recipe": density_recipe(),
         "dtype": "float16",
         "threshold": 0.5,
-        "temperature": _TEMPERATURE,
+        "temperature": _NO_TEMPERATURE,
         **config.card,
         "split": f"{len(slices)} slices, five folds; scores are of networks trained on the other "
         "folds, the weights of all slices. The 48 test slices were not used.",
@@ -123,7 +123,7 @@ def calibration(slices: Sequence[ClassSlice], logits: Logits) -> dict[str, Any]:
         count_logits(s.key, logits[s.key], s.classes[s.classes > 0] == CONSOLIDATION)
         for s in slices
     ]
-    return measured_sides(histograms, _TEMPERATURE)
+    return measured_sides(histograms, None)
 
 
 def report_doubts(
