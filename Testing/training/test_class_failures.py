@@ -12,7 +12,7 @@ from PIL import Image
 from CovidLesionSegLib.engine.lesion_classes import BORDER_SCORES, OWN_SCORES
 from CovidLesionSegLib.weights.store import default_store
 from training.lesion_classes.card_sections import class_sections
-from training.lesion_classes.failures import draw, worst_slices
+from training.lesion_classes.failures import FALSE, MISSED, draw, worst_slices
 from training.lesion_classes.head import calibration, report_doubts
 from training.lesion_classes.learned import calls_by_logits
 from training.lesion_classes.scale import GreyScale
@@ -45,15 +45,28 @@ _CALLED = {
 _RULE = calls_by_logits(_SLICES, _CALLED)
 
 
-def test_the_slices_with_most_of_the_infection_wrong_come_first() -> None:
+def test_each_direction_has_its_worst_slices() -> None:
     worst = worst_slices(_SLICES, _CALLED, _RULE, {item.key: _RULE["some"] for item in _SLICES})
-    assert [wrong.key for wrong in worst] == ["all", "none", "some"]
-    everything, nothing, some = worst
+    assert [(wrong.key, wrong.kind) for wrong in worst] == [
+        ("none", MISSED),
+        ("some", MISSED),
+        ("all", FALSE),
+    ]
+    nothing, some, everything = worst
     assert (everything.wrong_percent, everything.false_percent) == (75.0, 75.0)
     assert (everything.missed_percent, everything.drawn_percent) == (0.0, 25.0)
     assert (nothing.missed_percent, nothing.false_percent) == (25.0, 0.0)
     assert some.wrong_percent == everything.border_wrong_percent == 12.5
     assert (everything.wrong_hu, nothing.wrong_hu) == (-700.0, -100.0)
+
+
+def test_a_slice_wrong_in_both_directions_is_of_both() -> None:
+    both = {"some": _logits((_CLASSES > 0) & (np.arange(80) >= 25))}
+    rule = calls_by_logits(_SLICES[1:2], both)
+    missed, false = worst_slices(_SLICES[1:2], both, rule, rule)
+    assert (missed.kind, missed.percent_of_kind, missed.wrong_hu) == (MISSED, 12.5, -100.0)
+    assert (false.kind, false.percent_of_kind, false.wrong_hu) == (FALSE, 75.0, -700.0)
+    assert missed.wrong_percent == false.wrong_percent == 87.5
 
 
 def test_certainty_is_measured_against_the_expert_inside_the_infection() -> None:
@@ -86,6 +99,9 @@ def test_the_card_says_both(tmp_path: Path) -> None:
     measured = doubts["calibration"]["as given"]
     assert f"ECE {measured['calibration_error']:.4f} over all 4 slices" in calibrated
     assert f"{measured['cases']['all']:.4f} at worst" in calibrated
-    assert "| all | 75.0 | 0.0 | 75.0 | 25.0 | -700 | 75.0 |" in failed
+    assert (
+        "| all | ground glass called consolidation | 75.0 | 0.0 | 75.0 | 25.0 | -700 | 75.0 |"
+        in failed
+    )
     assert "COVID-SemiSeg" in failed
     assert class_sections(entry, {"command": "c", "cases": {}}) == []

@@ -306,7 +306,7 @@ def test_the_bundled_network_is_made_and_scored_by_one_command(tmp_path: Path) -
     assert [path.name for path in cards.iterdir()] == [f"{entry.id}-reliability.png"]
     pictures = {path.name for path in places["pictures"].iterdir()}
     assert pictures == {f"{entry.id}-{wrong['key']}.png" for wrong in values["failures"]}
-    assert len(pictures) == 3
+    assert pictures
     store = WeightsStore(out, tmp_path / "nobody")
     assert open_class_model(entry.id, store).scores == {}
     scored = with_scores(entry, values)

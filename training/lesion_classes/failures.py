@@ -1,4 +1,4 @@
-"""The slices on which the class network is wrong most, and pictures of them."""
+"""The slices on which the class network is wrong most, in each direction, and pictures of them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ SOURCE = (
     "COVID-SemiSeg (Fan et al., IEEE TMI 2020), slices of MedSeg and SIRM: masks free to use with "
     "acknowledgement, non-commercial by the paper"
 )
-_SLICES = 3
+_SLICES_OF_A_KIND = 2
 _MARGIN_MM = 15.0
+
+MISSED = "consolidation called ground glass"
+FALSE = "ground glass called consolidation"
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,17 @@ class WrongSlice:
 
     Attributes:
         key: Name of the slice.
+        kind: `MISSED` or `FALSE`, for which it was taken.
         wrong_percent: Called the other class.
         missed_percent: Consolidation called ground glass.
         false_percent: Ground glass called consolidation.
         drawn_percent: Consolidation, as the expert drew it.
-        wrong_hu: Mean density of what is wrong, as far as HU could be estimated.
+        wrong_hu: Mean density of what is wrong in this way, as far as HU could be estimated.
         border_wrong_percent: What the engine's border in HU calls the other class.
     """
 
     key: str
+    kind: str
     wrong_percent: float
     missed_percent: float
     false_percent: float
@@ -50,32 +55,49 @@ class WrongSlice:
     wrong_hu: float
     border_wrong_percent: float
 
+    @property
+    def percent_of_kind(self) -> float:
+        """Share of the infection that is wrong in the way for which the slice was taken."""
+        return self.missed_percent if self.kind == MISSED else self.false_percent
+
 
 def worst_slices(
     slices: Sequence[ClassSlice], logits: Logits, calls: Rule, border: Rule
 ) -> list[WrongSlice]:
-    """Return the slices with the largest wrong share of the infection, the worst first.
+    """Return the slices with the largest wrong share of the infection, of either kind.
 
     Args:
         slices: The slices.
         logits: Of networks that had not seen them.
         calls: What these logits call.
         border: What the engine's border calls.
+
+    Returns:
+        First those with most `MISSED`, then those with most `FALSE`, each the worst first. A
+        slice with nothing wrong of a kind is none of its.
     """
-    order = sorted(slices, key=lambda item: -calls[item.key].wrong_percent)
-    return [_described(item, logits, calls[item.key], border[item.key]) for item in order[:_SLICES]]
+    worst = []
+    for kind in (MISSED, FALSE):
+        described = [_described(kind, s, logits, calls[s.key], border[s.key]) for s in slices]
+        failed = [wrong for wrong in described if wrong.percent_of_kind > 0.0]
+        failed.sort(key=lambda wrong: -wrong.percent_of_kind)
+        worst += failed[:_SLICES_OF_A_KIND]
+    return worst
 
 
-def _described(item: ClassSlice, logits: Logits, calls: Calls, border: Calls) -> WrongSlice:
+def _described(
+    kind: str, item: ClassSlice, logits: Logits, calls: Calls, border: Calls
+) -> WrongSlice:
     infected = calls.consolidation + calls.ground_glass
     called, drawn = called_by(logits[item.key], item), item.classes == CONSOLIDATION
-    wrong = (called != drawn) & (item.classes > 0)
+    wrong = drawn & ~called if kind == MISSED else called & ~drawn & (item.classes > 0)
 
     def percent(pixels: int) -> float:
         return round(100.0 * pixels / infected, 1)
 
     return WrongSlice(
         item.key,
+        kind,
         round(calls.wrong_percent, 1),
         percent(calls.consolidation - calls.hits),
         percent(calls.false),
