@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from CovidLesionSegLib.commands import models
+from CovidLesionSegLib.commands import console, models
 from CovidLesionSegLib.errors import InputError, WeightsMismatchError
 from CovidLesionSegLib.resources import resources_dir
 from CovidLesionSegLib.weights.packing import pack_model
@@ -52,6 +53,16 @@ def command(
     return call
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out() -> Console:
+        return Console(
+            markup=False, highlight=False, soft_wrap=True, force_terminal=True, color_system=None
+        )
+
+    monkeypatch.setattr(console, "out", out)
+
+
 def test_list_shows_every_model(command: Command) -> None:
     code, text = command("list")
     assert code == 0
@@ -70,6 +81,24 @@ def test_list_puts_research_models_last(command: Command, library: WeightsStore)
     assert "infection (research)" in last
 
 
+def test_list_has_a_line_per_model_where_no_terminal_is(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = WeightsStore(resources_dir(), tmp_path / "nobody")
+    monkeypatch.setattr(models, "default_store", lambda: bundled)
+    monkeypatch.setenv("COLUMNS", "40")
+    header, *lines = command("list")[1].splitlines()
+    assert header.split() == ["id", "task", "network", "size", "origin", "licence"]
+    found = {line.split()[0]: line for line in lines}
+    assert len(found) == len(lines)
+    assert set(found) == {model.entry.id for model in bundled.models()}
+    for model in bundled.models():
+        line, licence = found[model.entry.id], model.entry.card.licence.partition(" (")[0]
+        assert line.endswith(f"  {model.origin}  {licence}")
+        assert f"  {model.entry.family} ({model.entry.scale})  " in line
+
+
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("width", [80, 90, 100, 160])
 def test_list_breaks_no_word(
     width: int, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,6 +114,7 @@ def test_list_breaks_no_word(
         assert {entry.id, entry.task, entry.family, *licence.split()} <= shown
 
 
+@pytest.mark.usefixtures("terminal")
 def test_list_shows_all_where_no_word_fits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,6 +208,7 @@ def _write_line(text: str) -> None:
 
 
 def _write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table: as wide as a terminal, else a line per row for ``grep`` and its kin."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -215,6 +216,9 @@ def _write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from .console import out
 
     console, lines = out(), [header, *rows]
+    if not console.is_terminal:
+        _write_lines(lines)
+        return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     widths = _whole_words(lines, console.width - _GAP * (len(header) - 1))
     for index, name in enumerate(header):
@@ -224,6 +228,14 @@ def _write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in lines[1:]:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def _write_lines(lines: Sequence[Sequence[str]]) -> None:
+    """Write a line per row, its cells aligned."""
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        _write_line((" " * _GAP).join(cells).rstrip())
 
 
 def _whole_words(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
