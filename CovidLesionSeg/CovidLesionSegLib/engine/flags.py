@@ -37,8 +37,8 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "as expiration and dependent lung cause them; Add missed in the panel takes one back in.",
         RESEARCH_MODEL: "This model is for research: compare its findings with those of the "
         "default model before relying on them.",
-        UNFITTED: "The probabilities of this model were not fitted to what experts drew: they claim "
-        "too much, so that intervals and doubt are too small.",
+        UNFITTED: "The probabilities of this model were not fitted to what experts drew: they "
+        "claim too much, so that intervals and doubt are too small.",
         "edited-anatomy": "Lungs or lobes were corrected by hand.",
         "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }
