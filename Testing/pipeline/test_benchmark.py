@@ -11,7 +11,7 @@ from rich.console import Console
 
 from CovidLesionSegLib.cli import main
 from CovidLesionSegLib.commands import benchmark, benchmark_child, outputs
-from CovidLesionSegLib.commands.benchmark import _median
+from CovidLesionSegLib.commands.benchmark import _families, _median
 from CovidLesionSegLib.commands.benchmark_child import measure_reference, peak_memory_gb
 from CovidLesionSegLib.commands.benchmark_report import (
     benchmark_table,
@@ -64,6 +64,20 @@ def test_without_a_reference_there_are_no_ratios(tmp_path: Path) -> None:
     assert "n/a" in capture.get()
     write_chart(tmp_path / "chart.png", record)
     assert (tmp_path / "chart.png").stat().st_size > 1000
+
+
+def test_a_family_without_published_slices_has_no_ratios_and_spoils_no_others() -> None:
+    assert _families(["relation-lite", "dram-lite"]) == []
+    assert _families(["dram-lite", "bsnet-lite"]) == ["bsnet"]
+    record = made_up()
+    (entry,) = record["runs"]
+    record["runs"].append({**entry, "model": "relation-lite", "members": ["relation-lite"]})
+    assert reference_s(record, record["runs"][0]) == pytest.approx(50.0)
+    assert reference_s(record, record["runs"][1]) is None
+    text = Console(width=200)
+    with text.capture() as capture:
+        text.print(benchmark_table(record))
+    assert "n/a" in capture.get()
 
 
 def test_the_median_counts_and_the_largest_peak() -> None:

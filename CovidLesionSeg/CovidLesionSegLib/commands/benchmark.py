@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .benchmark_child import FRAMES
 from .console import err, out
 
 _CHILD = "CovidLesionSegLib.commands.benchmark_child"
@@ -74,9 +75,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         ct = args.ct or _phantom_file(Path(folder) / "phantom.nii.gz", *args.size)
         reference = {}
-        if args.reference_slices > 0:
+        families = _families(models)
+        if args.reference_slices > 0 and families:
             err().print("Reference: the published networks ...")
-            job = {"families": _families(models), "slices": args.reference_slices}
+            job = {"families": families, "slices": args.reference_slices}
             reference = measure_in_child({"reference": job, "device": args.device})
         runs = []
         for model in models:
@@ -102,13 +104,14 @@ def _installed_models() -> list[str]:
 
 
 def _families(models: Sequence[str]) -> list[str]:
-    """Return the network families of the models, each once."""
+    """Return the families of the models that are published as networks over slices, each once."""
     from CovidLesionSegLib.engine.models import member_ids
     from CovidLesionSegLib.weights.store import default_store
 
     store = default_store()
     ids = dict.fromkeys(member for model in models for member in member_ids(model, store))
-    return list(dict.fromkeys(store.find(member).entry.family for member in ids))
+    found = dict.fromkeys(store.find(member).entry.family for member in ids)
+    return [family for family in found if family in FRAMES]
 
 
 def _phantom_file(path: Path, slices: int, pixels: int) -> Path:

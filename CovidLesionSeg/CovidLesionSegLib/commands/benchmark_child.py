@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_FRAME = {"inf-net": 352, "bsnet": 352, "co-supervision": 512}
-"""Height and width that the test scripts of the papers bring every slice to."""
+FRAMES = {"inf-net": 352, "bsnet": 352, "co-supervision": 512}
+"""Height and width that the test scripts of the papers bring every slice to; the other families
+are published as networks over volumes, or are ours."""
 
 
 def measure_job(ct: str, model: str, output: str, device: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def measure_reference(
     for family in families:
         torch.manual_seed(0)
         network = create_model(family, "paper").eval().to(chosen)
-        size = frame or _FRAME.get(family, 352)
+        size = frame or FRAMES[family]
         channels = next(network.parameters()).shape[1]
         wall, cpu = [], []
         for _ in range(slices + 1):  # the first one warms up

@@ -65,7 +65,10 @@ def reference_s(
     if not per_slice:
         return None
     slices = int(entry["shape_zyx"][0])
-    return slices * float(sum(per_slice[family] for family in families(entry)))
+    wanted = families(entry)
+    if not set(wanted) <= set(per_slice):  # a family without a published 2D network
+        return None
+    return slices * float(sum(per_slice[family] for family in wanted))
 
 
 def families(entry: Mapping[str, Any]) -> list[str]:
