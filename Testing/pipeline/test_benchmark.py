@@ -130,6 +130,8 @@ def test_the_command_measures_a_file_and_writes_the_records(
     record, times = tmp_path / "record", tmp_path / "times.json"
     options = ["--models", "inf-net-lite", "--reference-slices", "0", "--device", "cpu", "--json"]
     files = ["--ct", str(phantom_file), "-o", str(record), "--run-times", str(times)]
+    smaller = {"model": "inf-net-lite", "device": "cpu", "shape_zyx": [1, 2, 3]}
+    times.write_text(json.dumps([smaller]))
     assert main(["benchmark", *options, *files]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((record / "benchmark.json").read_text())
@@ -138,7 +140,10 @@ def test_the_command_measures_a_file_and_writes_the_records(
     assert {"read", "lungs", "infection", "write"} <= set(entry["median_s"])
     assert 0.2 < entry["peak_gb"] < 3
     assert (record / "benchmark.png").is_file()
-    (time,) = json.loads(times.read_text())
+    kept, time = json.loads(times.read_text())
+    assert kept == smaller
+    again = [{**entry, "machine": "a laptop", "median_s": {"read": 1.0}}]
+    assert [e["machine"] for e in benchmark._joined_times(times, again)[1:]] == ["a laptop"]
     assert set(time) == {"model", "device", "machine", "shape_zyx", "median_s"}
 
 

@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--reference-slices", type=int, default=3, help="slices of the reference; 0 for none"
     )
     parser.add_argument("-o", "--output", type=Path, help="folder for benchmark.json and .png")
-    parser.add_argument("--run-times", type=Path, help="write the times that the module shows")
+    parser.add_argument("--run-times", type=Path, help="add to the times that the module shows")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.set_defaults(func=run)
 
@@ -62,11 +62,23 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.output / "benchmark.json", record)
         write_chart(args.output / "benchmark.png", record)
     if args.run_times is not None:
-        kept = ("model", "device", "machine", "shape_zyx", "median_s")
         name = record["machine"]["name"]
         times = [{**entry, "machine": name} for entry in record["runs"]]
-        write_json(args.run_times, [{key: entry[key] for key in kept} for entry in times])
+        write_json(args.run_times, _joined_times(args.run_times, times))
     return 0
+
+
+def _joined_times(path: Path, times: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the times of a file and new ones, which replace those of the same model and size."""
+
+    def place(entry: dict[str, Any]) -> tuple[str, str, list[int]]:
+        return entry["model"], entry["device"], entry["shape_zyx"]
+
+    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    new = [place(entry) for entry in times]
+    kept = ("model", "device", "machine", "shape_zyx", "median_s")
+    joined = [entry for entry in old if place(entry) not in new]
+    return joined + [{key: entry[key] for key in kept} for entry in times]
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
