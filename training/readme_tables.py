@@ -34,7 +34,6 @@ MODELS = (
 )
 
 SEMISEG = REPORTS / "semiseg.json"
-_TARGETS = ("infection", "ground glass", "consolidation")
 
 _ABOUT_SLICES = """\
 COVID-SemiSeg, the 48 test slices of the Inf-Net papers: Dice plainly at 0.5, and as the mean over
@@ -178,7 +177,8 @@ def final_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         place = (row["target"], *names)
         if place not in final or _stage(row) > _stage(final[place]):
             final[place] = row
-    return sorted(final.values(), key=lambda row: _TARGETS.index(row["target"]))
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    return sorted(final.values(), key=lambda row: targets.index(row["target"]))
 
 
 def _members(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -50,11 +50,11 @@ def test_what_a_model_calls_lies_above_a_half(
     assert (levels.min(), levels.max()) == (0, 255)
 
 
-def test_maps_of_bundled_models_get_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_of_bundled_models_get_a_row(tmp_path: Path) -> None:
     write_slices(tmp_path)
-    monkeypatch.setattr(bundled, "MODELS", ("inf-net-lite", "dram-lite"))
     files = find_slices({"images": layout_folders("labelled", tmp_path)["images"]})
-    bundled.predict_bundled(bundled.Pictures.of(files, SCALE), tmp_path / "runs")
+    models = ("inf-net-lite", "dram-lite")
+    bundled.predict_bundled(bundled.Pictures.of(files, SCALE), models, tmp_path / "runs")
     rows = own_rows(tmp_path / "runs")
     assert [row.label for row in rows] == ["bundled dram-lite", "bundled inf-net-lite"]
     for row in rows:

@@ -9,7 +9,6 @@ every family has its row beside the published ones, also those that no single sl
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +32,13 @@ from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from training.command_line import command
 from training.lesion_classes.scale import GreyScale, estimate_scale, usual_scale
 from training.lesion_classes.slices import estimated_pixel_mm, read_class_slices
+from training.model_reports import bundled_infection_models
 
-from .maps import HALF_LEVEL, read_map, write_map
+from .maps import HALF_LEVEL, read_map, read_note, write_map, write_note
 from .predict import CLASS_FOLDERS
 from .slices import LAYOUTS, SliceFiles, find_slices, layout_folders, read_slice
 
 _LOG = logging.getLogger("training")
-MODELS = ("inf-net-lite", "bsnet-lite", "co-supervision-lite", "relation-lite", "dram-lite")
 _SLICE_MM = 5.0
 _COPIES = 2
 """A picture has no neighbours; beside itself a network sees itself."""
@@ -112,19 +111,22 @@ class Pictures:
             "slices": len(self.cts),
             "slices_on_the_usual_scale": self.guessed,
         }
-        (out / "maps.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_note(out, about)
 
 
-def predict_bundled(pictures: Pictures, runs: Path, name: str = "test") -> None:
-    """Write the maps of every bundled model to ``RUNS/bundled-ID/NAME``.
+def predict_bundled(
+    pictures: Pictures, models: Sequence[str], runs: Path, name: str = "test"
+) -> None:
+    """Write the maps of bundled models to ``RUNS/bundled-ID/NAME``.
 
     Args:
         pictures: The slices.
+        models: Ids of the models.
         runs: Folder of the run folders.
         name: Name of the set.
     """
     lungs = open_lung_model("cpu")
-    for model_id in MODELS:
+    for model_id in models:
         model = open_infection_model(model_id, None, "cpu")
         out = runs / f"bundled-{model_id}" / name
         for key, ct in pictures.cts.items():
@@ -146,7 +148,7 @@ def classify_bundled(pictures: Pictures, priors: Path, runs: Path, name: str = "
         name: Name of the set.
     """
     network = open_class_model()
-    within = json.loads((priors / "maps.json").read_text(encoding="utf-8"))["run"]
+    within = read_note(priors)["run"]
     by_network = {network.id: network.sha256}
     rules: list[tuple[str, Split, dict[str, str]]] = [
         (f"bundled {network.id}", lambda ct, mask: split_by_network(ct, mask, network), by_network),
@@ -180,7 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usual = usual_scale([item.scale for item in read_class_slices(options.data)])
     pictures = Pictures.of(find_slices(images), usual)
     if options.priors is None:
-        predict_bundled(pictures, options.runs, options.set)
+        models = [entry.id for entry in bundled_infection_models()]
+        predict_bundled(pictures, models, options.runs, options.set)
     else:
         classify_bundled(pictures, options.priors, options.runs, options.set)
     return 0

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.errors import InputError
 from training.command_line import command
 
-from .maps import read_map, write_label, write_map
+from .maps import read_map, read_note, write_label, write_map, write_note
 from .sharpness import sharpened
 
 
@@ -37,8 +37,7 @@ def combine(folders: Sequence[Path], out: Path, temperature: float = 1.0) -> Non
     """
     for key, levels in _means(folders):
         write_map(sharpened(levels, temperature), out, key)
-    about = {**_about(folders), "temperature": temperature}
-    (out / "maps.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_note(out, {**_about(folders), "temperature": temperature})
 
 
 def combine_labels(folders: Sequence[Path], out: Path) -> None:
@@ -73,9 +72,7 @@ def _means(folders: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 
 def _about(folders: Sequence[Path]) -> dict[str, Any]:
     """Return what `predict` noted of one network, or of all members of a consensus."""
-    members: list[dict[str, Any]] = [
-        json.loads((folder / "maps.json").read_text(encoding="utf-8")) for folder in folders
-    ]
+    members = [read_note(folder) for folder in folders]
     return members[0] if len(members) == 1 else {"run": "consensus", "members": members}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +13,7 @@ from scipy import ndimage
 
 from .slices import SliceFiles
 
+NOTE = "maps.json"
 HALF_LEVEL = 128
 """Level from which a pixel of a map counts as called."""
 
@@ -38,6 +42,18 @@ def write_map(levels: NDArray[np.uint8], folder: Path, key: str) -> None:
     partial = folder / f"{key}.partial"
     Image.fromarray(levels).save(partial, format="PNG")
     partial.replace(folder / f"{key}.png")
+
+
+def write_note(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write beside maps what they are, see `read_note`."""
+    text = json.dumps(about, indent=1) + "\n"
+    (folder / NOTE).write_text(text, encoding="utf-8")
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """Return what was noted beside maps: ``run``, and what else their command knows of them."""
+    about: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    return about
 
 
 def write_label(levels: NDArray[np.uint8], folder: Path, key: str) -> None:

@@ -7,7 +7,6 @@ final table; choose by the folds instead (``--set labelled``).
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from training.export_weights import load_average
 from training.run_folder import RunFolder
 
 from .batches import options_of, scaled_size
-from .maps import own_size, to_size, write_map
+from .maps import own_size, to_size, write_map, write_note
 from .prediction import SlicePredictor
 from .slices import LAYOUTS, find_slices, layout_folders, open_slices
 from .train import add_common
@@ -85,7 +84,7 @@ def predict(
         "sizes": sizes,
         "slices": len(files),
     }
-    (out / "maps.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_note(out, about)
 
 
 def _levels(

@@ -23,7 +23,7 @@ from training.command_line import command
 from training.semiseg_evaluation import score_image
 from training.tasks import dice
 
-from .maps import HALF_LEVEL, read_map
+from .maps import HALF_LEVEL, read_map, read_note
 from .slices import find_slices, layout_folders, load_folds, read_slice
 
 TEMPERATURES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)
@@ -80,7 +80,7 @@ def choose(folder: Path, fold: int, data_dir: Path) -> dict[str, Any]:
     Raises:
         InputError: ``training-data-mismatch`` if the run has seen the slices of the fold.
     """
-    about = json.loads((folder / "maps.json").read_text(encoding="utf-8"))
+    about = read_note(folder)
     if about["fold"] != fold:
         raise InputError(
             "training-data-mismatch",

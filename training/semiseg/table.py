@@ -25,6 +25,7 @@ from training.metrics import bootstrap_interval
 from training.semiseg_evaluation import ImageScores, score_folder, summarise
 from training.tables import number_text
 
+from .maps import NOTE, read_note
 from .sharpness import sharpened
 
 _LOG = logging.getLogger("training")
@@ -89,8 +90,8 @@ def own_rows(runs: Path) -> list[Row]:
     that they were made from are scored both ways.
     """
     rows = []
-    for note in sorted(runs.glob("*/test*/maps.json")):
-        about = json.loads(note.read_text(encoding="utf-8"))
+    for note in sorted(runs.glob(f"*/test*/{NOTE}")):
+        about = read_note(note.parent)
         if about.get("temperature", 1.0) != 1.0:
             continue
         folders = {
