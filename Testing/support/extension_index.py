@@ -104,23 +104,27 @@ def _picture_problems(root: Path, url: str) -> Iterator[str]:
 
 
 def _size_problems(root: Path) -> Iterator[str]:
-    megabytes = sum(file.stat().st_size for file in _checkout(root)) / 1e6
+    megabytes = (_tree_bytes(root) + _history_bytes(root)) / 1e6
     if megabytes > MAXIMUM_MEGABYTES:
         yield f"The checkout with its history holds {megabytes:.0f} MB."
 
 
-def _checkout(root: Path) -> Iterator[Path]:
-    """Yield every file of a clone: what git tracks or would track, and its history."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=root, capture_output=True, check=True).stdout
-    for name in listed.decode().split("\0"):
-        if name and (root / name).is_file():
-            yield root / name
-    history = subprocess.run(
-        ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    yield from (file for file in Path(history).rglob("*") if file.is_file())
+def _tree_bytes(root: Path) -> int:
+    """Return what the files hold that git tracks or would track."""
+    names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    return sum((root / name).stat().st_size for name in names if name and (root / name).is_file())
+
+
+def _history_bytes(root: Path) -> int:
+    """Return what a clone of this commit fetches: every object once.
+
+    The folder ``.git`` says less about it: a checkout may keep objects twice, loose and packed,
+    and objects that no commit needs any more.
+    """
+    return int(_git(root, "rev-list", "--disk-usage", "--objects", "HEAD"))
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+    ).stdout

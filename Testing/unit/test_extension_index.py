@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -23,8 +24,19 @@ def small_checkout(tmp_path: Path) -> Path:
     for name in ("CMakeLists.txt", "LICENSE.txt"):
         shutil.copy(REPOSITORY / name, tmp_path)
     shutil.copytree(REPOSITORY / "Resources", tmp_path / "Resources")
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    _git(tmp_path, "init", "-q")
+    _commit_all(tmp_path)
     return tmp_path
+
+
+def _git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True)
+
+
+def _commit_all(root: Path) -> None:
+    _git(root, "add", "--all")
+    author = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
+    _git(root, *author, "-c", "commit.gpgsign=false", "commit", "-qm", "Everything")
 
 
 def test_the_index_would_accept_this_checkout() -> None:
@@ -84,3 +96,28 @@ def test_an_oversize_checkout_is_refused(
     monkeypatch.setattr(extension_index, "MAXIMUM_MEGABYTES", 2)
     (found,) = problems(small_checkout, small_checkout / ENTRY)
     assert "MB" in found
+
+
+def test_a_file_that_only_the_history_holds_counts(
+    small_checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extension_index, "MAXIMUM_MEGABYTES", 2)
+    big = small_checkout / "big.bin"
+    big.write_bytes(random.Random(1).randbytes(2_000_000))
+    _commit_all(small_checkout)
+    big.unlink()
+    _commit_all(small_checkout)
+    (found,) = problems(small_checkout, small_checkout / ENTRY)
+    assert "MB" in found
+
+
+def test_objects_kept_twice_or_needed_by_no_commit_do_not_count(
+    small_checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extension_index, "MAXIMUM_MEGABYTES", 2)
+    stray = small_checkout / "stray.bin"
+    stray.write_bytes(random.Random(1).randbytes(2_000_000))
+    _git(small_checkout, "hash-object", "-w", "stray.bin")
+    stray.unlink()
+    _git(small_checkout, "repack", "-a")  # packs and keeps the loose objects
+    assert problems(small_checkout, small_checkout / ENTRY) == []
