@@ -211,9 +211,15 @@ def summarise(images: Sequence[ImageScores]) -> dict[str, dict[str, float]]:
     published["s_measure"] = float(np.mean([image.s_measure for image in images]))
     published["mae"] = float(np.mean([image.mae for image in images]))
     half = {
-        name: float(np.nanmean([image.half[name] for image in images])) for name in images[0].half
+        name: _mean_of_defined([image.half[name] for image in images]) for name in images[0].half
     }
     return {"published_protocol": published, "threshold_0.5": half}
+
+
+def _mean_of_defined(values: Sequence[float]) -> float:
+    """Return the mean of what is not NaN; NaN if nothing is defined."""
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan
 
 
 def score_folder(

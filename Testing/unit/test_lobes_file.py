@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import struct
@@ -286,6 +287,22 @@ def test_what_holds_no_lobes_is_refused_before_any_work(
 def test_a_missing_file_is_refused_as_any_other(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no file or folder 'absent.nii.gz'") as caught:
         check_lobes_file(tmp_path / "absent.nii.gz")
+    assert caught.value.code == "lobes-not-readable"
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_lobes_without_permission_are_refused_in_words(
+    tmp_path: Path, lobes: Labels, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lobes.nii"
+    sitk.WriteImage(_image(lobes), str(path))
+
+    def refuse(itself: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(itself))
+
+    monkeypatch.setattr(Path, "open" if place == "file" else "iterdir", refuse)
+    with pytest.raises(InputError, match="may not be read with your user account") as caught:
+        check_lobes_file(path if place == "file" else tmp_path)
     assert caught.value.code == "lobes-not-readable"
 
 

@@ -28,8 +28,8 @@ import torch
 from lightning_fabric import Fabric
 
 from CovidLesionSegLib.errors import InputError
-from training.command_line import command
-from training.config import TrainingConfig, load_config
+from training.command_line import command, load_config_for
+from training.config import TrainingConfig
 from training.loop import Trainer, initial_network
 from training.run_folder import RunFolder, sha256_of
 from training.semiseg_evaluation import stretch
@@ -43,6 +43,8 @@ from .slices import SliceSet, find_slices, layout_folders, open_layout, open_sli
 from .train import add_common, start_weights
 
 _LOG = logging.getLogger("training")
+_CONFIG_OF = "python -m training.semiseg.train"
+"""The command whose configs it takes: a group is fine-tuned as a network is trained."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
-    config = load_config(options.config)
+    config = load_config_for(_CONFIG_OF, options.config)
     start = start_weights(options.start) or options.start
     places = (options.data, options.cache, options.out)
     fabric = Fabric(accelerator=options.devices)

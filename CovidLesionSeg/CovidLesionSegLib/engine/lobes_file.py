@@ -30,6 +30,7 @@ from .lobe_segments import (
 from .lungs import LungMask
 from .payload import check_payload
 from .readers import has_image_suffix, kind_of
+from .refusals import forbidden
 from .result import Anatomy, LobeSource
 from .volume import CtVolume
 
@@ -136,14 +137,15 @@ def check_lobes_file(path: Path) -> None:
         InputError: ``lobes-not-readable``, and ``lobes-not-recognised`` for a folder without
             any mask of a lobe.
     """
-    if not path.is_dir():
-        _check_whole(path)
-        return
-    masks = _masks_in(path)
+    try:
+        masks = [file for _, file in _masks_in(path)] if path.is_dir() else [path]
+        for file in masks:
+            _check_whole(file)
+    except PermissionError as error:
+        refusal = forbidden(Path(error.filename))
+        raise _unreadable(refusal.message, refusal.hint) from error
     if not masks:
         raise no_lobe_recognised()
-    for _, file in masks:
-        _check_whole(file)
 
 
 def _masks_in(folder: Path) -> list[tuple[str, Path]]:
