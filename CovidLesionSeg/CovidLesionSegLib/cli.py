@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from .commands import batch, benchmark, classes, demo, export, models, phantom, segment
+from .engine.memory import memory_told
 from .errors import CancelledError, CovidLesionSegError
 from .version import __version__
 
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A batch system's time-out or a closed terminal is an interrupt: clean up, leave nothing.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return int(args.func(args))
+        with memory_told():
+            return int(args.func(args))
     except CovidLesionSegError as error:
         _LOG.debug("%s", error.code, exc_info=True)
         _complain(f"Error: {error.message}", error.hint)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from .engine.memory import memory_told
 from .errors import CancelledError, CovidLesionSegError
 from .jobs.protocol import Event, alive, failed, progress
 
@@ -46,7 +47,8 @@ def main(
     ):
         threading.Thread(target=target, args=values, daemon=True).start()
     try:
-        event, code = _work(Path(arguments[0]), cancelled), 0
+        with memory_told():
+            event, code = _work(Path(arguments[0]), cancelled), 0
     except CancelledError as error:
         event, code = Event("cancelled", {}), error.exit_code
     except CovidLesionSegError as error:

@@ -116,6 +116,21 @@ def test_a_folder_goes_on_after_a_damaged_file(tmp_path: Path) -> None:
         assert names == {"segmentation.seg.nrrd", "lobes.csv", "scene.mrb"}
 
 
+@pytest.mark.usefixtures("files", "worker")
+def test_names_with_dots_have_folders_of_their_own(tmp_path: Path) -> None:
+    from CovidLesionSegLib.app.scripting import segmentFolder
+
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    ct = reviewable_result().ct
+    for name in ("1.2.840.1.nii.gz", "1.2.840.2.nii.gz", "a.nii.gz", "A.nrrd"):
+        write_map(source / name, ct.hu, ct)
+    failures = segmentFolder(source, target)
+    assert list(failures) == ["a.nii.gz"]
+    assert "A.nrrd" in failures["a.nii.gz"]
+    assert {path.name for path in target.iterdir()} == {"1.2.840.1", "1.2.840.2", "A"}
+
+
 @pytest.mark.usefixtures("host", "files")
 def test_the_command_line_ends_with_a_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import slicer

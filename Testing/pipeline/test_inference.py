@@ -24,6 +24,9 @@ from CovidLesionSegLib.nets.outputs import ModelOutput
 RECIPE = SliceRecipe(pixel_mm=1.5, context_mm=2.0)
 
 
+_CPU_IS_FULL = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes."
+
+
 class Echo(torch.nn.Module):
     """Returns a channel of its input as probability; remembers what it was asked."""
 
@@ -35,7 +38,7 @@ class Echo(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> ModelOutput:
         if x.shape[0] > self.memory_slices:
-            raise torch.OutOfMemoryError("the test's card is full")
+            raise RuntimeError(_CPU_IS_FULL)
         self.batches.append(tuple(x.shape))
         value = (x[:, self.channel : self.channel + 1] * RECIPE.std + RECIPE.mean).clamp(
             1e-4, 0.9999
@@ -104,7 +107,7 @@ def test_no_lung_runs_no_network() -> None:
     assert module.batches == []
 
 
-def test_a_full_card_halves_the_batch_and_changes_nothing() -> None:
+def test_full_memory_halves_the_batch_and_changes_nothing() -> None:
     ct = make_ct()
     lungs = np.ones(ct.shape_zyx, np.uint8)
     small = Echo(channel=1, memory_slices=1)
@@ -114,13 +117,30 @@ def test_a_full_card_halves_the_batch_and_changes_nothing() -> None:
     assert {batch[0] for batch in small.batches} == {1}
 
 
-def test_a_card_that_holds_no_slice_is_a_plain_error() -> None:
+def test_memory_that_holds_no_slice_is_a_plain_error() -> None:
     ct = make_ct()
     with pytest.raises(CovidLesionSegError) as caught:
         predict_infection(
             ct, np.ones(ct.shape_zyx, np.uint8), make_model(Echo(1, memory_slices=0)), Reporter()
         )
+    assert caught.value.code == "too-little-memory"
+
+
+def test_a_card_that_holds_no_slice_is_told_from_the_computers_memory() -> None:
+    def compute(_slices: slice) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    with pytest.raises(CovidLesionSegError, match="cuda:0") as caught:
+        run_batches(4, "cuda:0", compute, Reporter())
     assert caught.value.code == "out-of-memory"
+
+
+def test_another_failure_of_a_network_is_not_taken_for_memory() -> None:
+    def compute(_slices: slice) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        run_batches(4, "cpu", compute, Reporter())
 
 
 def test_cancel_stops_between_batches() -> None:

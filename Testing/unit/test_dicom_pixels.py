@@ -65,6 +65,19 @@ def test_padding_becomes_air_but_never_punches_holes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_ct(series.write(tmp_path)).hu, series.hu)
 
 
+def test_signed_padding_is_known_whatever_the_transfer_syntax(tmp_path: Path) -> None:
+    series = Series()
+    for index, dataset in enumerate(series.datasets):
+        stored = series.hu[index].astype("<i2")
+        stored[:4, :4] = -1500
+        dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
+        dataset.BitsStored, dataset.HighBit = 16, 15
+        dataset.PixelPaddingValue = -1500
+        dataset.PixelData = stored.tobytes()
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    assert (read_ct(series.write(tmp_path)).hu[:, :4, :4] == -1024).all()
+
+
 def test_missing_rescale(tmp_path: Path) -> None:
     series = Series()
     for dataset in series.datasets:

@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ import SimpleITK as sitk  # noqa: N813 (the usual abbreviation)
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine import pipeline
-from CovidLesionSegLib.engine.lobe_segments import NamedSegment, lobes_from_segments
+from CovidLesionSegLib.engine.lobe_segments import (
+    LOBES_RESAMPLED,
+    NamedSegment,
+    lobes_from_segments,
+)
 from CovidLesionSegLib.engine.lobes_file import check_lobes_file, lobes_from_file
 from CovidLesionSegLib.engine.lungs import LungMask
 from CovidLesionSegLib.engine.result import Anatomy, Lobe, LobeSource, Lung
@@ -184,6 +189,19 @@ def _segments(lobes: Labels) -> dict[Lobe, NamedSegment]:
     return {lobe: NamedSegment(lobe.long_name, lobes == lobe) for lobe in Lobe}
 
 
+def test_the_lingula_joins_its_lobe_wherever_it_stands(
+    ct: CtVolume, lungs: LungMask, lobes: Labels
+) -> None:
+    good = _segments(lobes)
+    upper = good.pop(Lobe.LUL).mask
+    half = upper.copy()
+    half[: int(np.median(np.nonzero(upper)[0]))] = False
+    parts = [NamedSegment("Lingula", upper & ~half), NamedSegment("Left upper lobe", half)]
+    for order in (parts, parts[::-1]):
+        anatomy = lobes_from_segments([*order, *good.values()], ct, lungs)
+        np.testing.assert_array_equal(anatomy.lobes, lobes)
+
+
 def test_refusals(ct: CtVolume, lungs: LungMask, lobes: Labels) -> None:
     good = _segments(lobes)
     assert _refusal([], ct, lungs) == "lobes-not-recognised"
@@ -331,6 +349,21 @@ def test_two_files_of_one_lobe_are_not_chosen_between(
     with pytest.raises(InputError) as caught:
         check_lobes_file(tmp_path)
     assert caught.value.code == "lobes-not-readable"
+
+
+def test_lobes_of_the_whole_chest_fit_a_crop_of_its_ct(
+    tmp_path: Path, ct: CtVolume, lungs: LungMask, lobes: Labels
+) -> None:
+    sitk.WriteImage(_image(_renumbered(lobes)), str(tmp_path / "seg.nrrd"))
+    (tmp_path / "seg.json").write_text(json.dumps(TOTAL_SEGMENTATOR))
+    middle = lobes.shape[0] // 2
+    part = slice(middle, middle + lobes.shape[0] // 5)
+    affine = ct.affine_lps.copy()
+    affine[:3, 3] += affine[:3, 2] * part.start
+    crop = CtVolume.from_array(ct.hu[part], affine)
+    found = lobes_from_file(tmp_path / "seg.nrrd", crop, replace(lungs, labels=lungs.labels[part]))
+    np.testing.assert_array_equal(found.lobes, lobes[part])
+    assert LOBES_RESAMPLED in found.flags
 
 
 def test_lobes_of_another_patient(

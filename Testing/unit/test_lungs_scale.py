@@ -51,6 +51,11 @@ def test_the_border_follows_a_scale_that_is_off(scale: float, shift: float) -> N
     assert found == pytest.approx(AIR_HU * scale + shift, abs=10.0)
 
 
+def test_padding_at_the_ends_of_the_range_stays_there() -> None:
+    hu = np.array([-32768, -950, 0, 32000], dtype=np.int16)
+    assert calibrate(hu, -950.0).tolist() == [-32768, -1000, 0, 32767]
+
+
 def test_a_usual_scale_is_left_alone() -> None:
     assert air_threshold_hu(-1000.0, 50.0) == AIR_HU
     assert air_threshold_hu(-1000.0, 85.0) == AIR_HU

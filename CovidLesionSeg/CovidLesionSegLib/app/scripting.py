@@ -3,6 +3,7 @@
 A folder: ``Slicer --no-splash --no-main-window --python-script scripting.py INPUT OUTPUT``,
 with the path of this file. Every CT of INPUT (NIfTI, NRRD, MetaImage) gets a folder of its name
 in OUTPUT with scene, segmentation and table; one that fails is reported and the next is taken.
+Of two files that would share a folder (``a.nii``, ``a.nrrd``) only the first is taken.
 The exit code is 0 when all went well and 1 when one failed.
 """
 
@@ -22,7 +23,7 @@ import slicer
 from CovidLesionSegLib.app.torchRequirement import requireTorch
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.steps import finish
-from CovidLesionSegLib.errors import CovidLesionSegError
+from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.export.tables import TableSource, write_lobes_csv
 from CovidLesionSegLib.jobs.runner import run_and_wait
 from CovidLesionSegLib.mrml.job_input import writeJobFromScene
@@ -30,7 +31,7 @@ from CovidLesionSegLib.mrml.result_import import importSteps
 from CovidLesionSegLib.mrml.scene import ResultNodes
 
 _LOG = logging.getLogger(__name__)
-_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 def workerCommand() -> list[str]:
@@ -67,15 +68,35 @@ def segmentAndWait(
 def segmentFolder(inputFolder: Path, outputFolder: Path) -> dict[str, str]:
     """Segment every CT of a folder; returns the message of each that failed, by file name."""
     failures = {}
+    sources: dict[str, Path] = {}
     for path in sorted(inputFolder.iterdir()):
-        if path.name.lower().endswith(_SUFFIXES):
-            try:
-                _segmentFile(path, outputFolder / path.name.partition(".")[0])
-                _LOG.info("%s: done", path.name)
-            except (CovidLesionSegError, OSError, RuntimeError) as error:
-                failures[path.name] = str(error)
-                _LOG.error("%s: %s", path.name, error)
+        if not path.name.lower().endswith(_SUFFIXES):
+            continue
+        name = _caseName(path)
+        try:
+            if name.lower() in sources:  # Windows and macOS tell no capitals apart
+                raise _sameFolder(name, sources[name.lower()])
+            sources[name.lower()] = path
+            _segmentFile(path, outputFolder / name)
+            _LOG.info("%s: done", path.name)
+        except (CovidLesionSegError, OSError, RuntimeError) as error:
+            failures[path.name] = str(error)
+            _LOG.error("%s: %s", path.name, error)
     return failures
+
+
+def _caseName(path: Path) -> str:
+    """Return a file's name without its suffix; UIDs and versions have dots of their own."""
+    suffix = next(suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix))
+    return path.name[: -len(suffix)] or path.name
+
+
+def _sameFolder(name: str, other: Path) -> InputError:
+    return InputError(
+        "case-name-taken",
+        f"The folder {name!r} already holds the result of {other.name}.",
+        "Give the file another name.",
+    )
 
 
 def _segmentFile(path: Path, folder: Path) -> None:

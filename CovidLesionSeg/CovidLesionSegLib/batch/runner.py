@@ -23,7 +23,7 @@ _NOT_THE_CASE = (
 )
 """Beginnings of the codes of errors that every other case would meet as well."""
 
-_MAYBE_THE_MACHINE = ("out-of-memory", "input-too-large")
+_MAYBE_THE_MACHINE = ("out-of-memory", "too-little-memory", "input-too-large")
 """Codes of errors that may go away when a case has the machine for itself."""
 
 _TRIAL_BYTES = 1 << 20

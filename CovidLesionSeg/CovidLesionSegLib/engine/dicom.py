@@ -40,6 +40,7 @@ _HEADER_TAGS = [
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated"),
     *("RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    "PixelRepresentation",  # implicit VR: padding is signed or not as the pixels are
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 _ACQUISITION_TAGS = (

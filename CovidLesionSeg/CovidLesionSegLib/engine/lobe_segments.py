@@ -70,11 +70,11 @@ def lobes_from_segments(
             ``lobes-outside-lungs``, ``lobes-sides-swapped`` or ``lobes-implausible``.
     """
     found: dict[Lobe, Mask] = {}
-    for segment in segments:
+    for segment in sorted(segments, key=_is_lingula):  # it joins its lobe
         lobe = segment.lobe
         if lobe is None or np.count_nonzero(segment.mask) * ct.voxel_volume_ml < _MIN_LOBE_ML:
             continue
-        if lobe in found and "lingula" not in segment.name.lower():
+        if lobe in found and not _is_lingula(segment):
             raise InputError(
                 "lobes-duplicate",
                 f"Two segments are the {lobe.long_name}.",
@@ -86,6 +86,10 @@ def lobes_from_segments(
     labels = _combine(found)
     check_lobes(labels, ct, lungs.labels)
     return join_lobes(labels, ct, lungs, source, flags)
+
+
+def _is_lingula(segment: NamedSegment) -> bool:
+    return "lingula" in segment.name.lower()
 
 
 def no_lobe_recognised() -> InputError:

@@ -37,7 +37,11 @@ from .volume import CtVolume
 _SAME_GRID = 0.1
 """Grids are the same if no corner is farther off than this share of a voxel."""
 
-_MIN_OVERLAP = 0.5
+_MIN_OVERLAP = 0.02
+"""Share of the lobes that must lie in the CT; a CT may be a crop of what they were drawn on.
+
+Whether what does lie there fits its lungs is for `check_lobes` to say."""
+
 _SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 _NAME_IN_HEADER = re.compile(r'<Label\b[^>]*\bKey="(\d+)"[^>]*>([^<]*(?:<!\[CDATA\[.*?\]\]>)?)')
 _NIFTI_HEADER_BYTES = 348

@@ -21,6 +21,7 @@ from .lobes_file import check_lobes_file
 from .lobes_lungmask import LUNGMASK, require_lungmask
 from .lungs import segment_lungs
 from .lungs_infection import predict_with_lungs
+from .memory import memory_told
 from .models import DEFAULT_MODEL, open_infection_model, open_lung_model
 from .opacity import split_opacity
 from .postprocess import MINIMUM_LESION_ML, find_infection
@@ -131,7 +132,7 @@ def segment(
 
     Raises:
         InputError: The input or an option can't be used.
-        CovidLesionSegError: The run failed.
+        CovidLesionSegError: The run failed; ``too-little-memory`` if that was the reason.
         CancelledError: The reporter was told to stop.
 
     Example:
@@ -141,11 +142,12 @@ def segment(
     """
     options = replace(options or SegmentOptions(), **choices)
     reporter = reporter or Reporter()
-    with reporter.stage("read"):
-        if isinstance(options.lobes, Path):
-            check_lobes_file(options.lobes)
-        ct, opened = _read_and_open(source, networks, options)
-    return _run(ct, opened, options, reporter)
+    with memory_told():
+        with reporter.stage("read"):
+            if isinstance(options.lobes, Path):
+                check_lobes_file(options.lobes)
+            ct, opened = _read_and_open(source, networks, options)
+        return _run(ct, opened, options, reporter)
 
 
 def _read_and_open(

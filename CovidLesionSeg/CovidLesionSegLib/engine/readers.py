@@ -16,6 +16,7 @@ from CovidLesionSegLib.errors import InputError
 from .geometry import Affine
 from .guards import check_header, check_spacing, checked_volume
 from .headers import read_header
+from .memory import is_out_of_memory
 from .payload import check_finite, check_payload
 from .refusals import damaged, disoriented, forbidden, sheared
 from .volume import CtVolume, Provenance
@@ -223,7 +224,7 @@ def _translated(error: Exception, path: Path) -> InputError:
     text = str(error)
     if "orthonormal" in text or "determinant" in text:
         return sheared()
-    if "allocate" in text or isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return InputError(
             "input-too-large",
             "There is not enough memory to read this image.",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from CovidLesionSegLib.errors import CovidLesionSegError
 
+from .memory import is_out_of_memory, too_little_memory
 from .progress import Reporter
 
 _BATCH_SLICES = {"cpu": 2, "cuda": 64, "mps": 16}
@@ -44,7 +45,8 @@ def run_batches(
         overlapped: False runs one batch after the other; the results are the same.
 
     Raises:
-        CovidLesionSegError: ``out-of-memory`` when not even one slice fits.
+        CovidLesionSegError: ``out-of-memory`` when not even one slice fits on the device,
+            ``too-little-memory`` when that is the processor.
         CancelledError: The reporter was told to stop.
     """
     kind = device.split(":")[0]
@@ -96,7 +98,11 @@ def _fitting(compute: Callable[[slice], None], part: slice, device: str) -> int:
     try:
         with torch.inference_mode():
             compute(part)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if size == 1 and device == "cpu":
+            raise too_little_memory() from error
         if size == 1:
             raise CovidLesionSegError(
                 "out-of-memory",
