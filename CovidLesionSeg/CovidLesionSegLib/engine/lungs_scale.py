@@ -47,8 +47,9 @@ def air_level_hu(hu: NDArray[np.int16], body: Mask, spacing_mm_zyx: SpacingZyx) 
 def calibrate(hu: NDArray[np.int16], air_hu: float) -> NDArray[np.int16]:
     """Stretch the scale so that air is -1000 HU; what is 0 stays 0."""
     limits = np.iinfo(np.int16)  # padding may lie at an end of the range already
-    stretched = np.rint(hu * np.float32(-1000.0 / air_hu)).clip(limits.min, limits.max)
-    return stretched.astype(np.int16)
+    stretched = np.rint(hu * np.float32(-1000.0 / air_hu))
+    kept: NDArray[np.int16] = np.clip(stretched, limits.min, limits.max).astype(np.int16)
+    return kept
 
 
 def tissue_level_hu(hu: NDArray[np.int16], body: Mask) -> float | None:
