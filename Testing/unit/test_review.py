@@ -207,6 +207,31 @@ def test_split_and_merge_change_no_voxel(book: LesionBook, context: ReviewContex
     assert_measured_as_if_fresh(book, context)
 
 
+@pytest.mark.parametrize(
+    ("decided", "state"),
+    [
+        ({}, "unreviewed"),
+        ({1: ACCEPTED}, "unreviewed"),
+        ({2: ACCEPTED}, "unreviewed"),
+        ({2: EDITED}, "unreviewed"),
+        ({1: ACCEPTED, 2: ACCEPTED}, ACCEPTED),
+        ({1: ACCEPTED, 2: EDITED}, EDITED),
+    ],
+)
+def test_merged_lesions_are_decided_only_if_all_of_them_were(
+    book: LesionBook, decided: dict[int, str], state: str
+) -> None:
+    for lesion_id, decision in decided.items():
+        book.decide(lesion_id, decision)
+    before = book.merge([1, 2])
+    assert book.lesion(1).state == state
+    assert book.decided_mask()[book.labels == 1].all() == (state != "unreviewed")
+    book.restore(before)
+    assert {lesion.id: lesion.state for lesion in book.current} == {
+        lesion_id: decided.get(lesion_id, "unreviewed") for lesion_id in (1, 2, 3)
+    }
+
+
 def test_a_lesion_too_small_is_not_split(context: ReviewContext) -> None:
     tiny = np.zeros_like(context.ai_infection)
     tiny[10, 30, 20] = 1

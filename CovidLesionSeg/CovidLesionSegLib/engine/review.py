@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .lesions import PleuralDistance, find_lesions, measure_lesions
-from .lungs_grid import WorkingGrid
+from .lesions import find_lesions
 from .masks import TOUCHING, Box, bounding_box, grown_box
 from .postprocess import MINIMUM_LESION_ML
-from .result import Lesion, Prediction
+from .result import Lesion
 from .review_joins import bridged, lesion_of_piece
+from .review_measure import LesionMeter
 from .review_values import (
     EDITED,
     REJECTED,
@@ -53,8 +53,7 @@ class LesionBook:
         rejected: Iterable[Lesion] = (),
     ) -> None:
         self._context = context
-        self._pleura = PleuralDistance.of(context.anatomy.lungs, context.ct)
-        self._factor = WorkingGrid.of(context.ct.hu[:1, :1, :1], context.ct.spacing_mm_zyx).factor
+        self._meter = LesionMeter(context)
         self._decisions = dict(decisions or {})
         self._rejected = {lesion.id: lesion for lesion in rejected}
         self._lesions: dict[int, Lesion] = {}
@@ -67,7 +66,7 @@ class LesionBook:
                 context.ct,
                 context.anatomy,
                 MINIMUM_LESION_ML,
-                self._pleura,
+                self._meter.pleura,
             )
             self._lesions = {lesion.id: lesion for lesion in found}
             boxes = enumerate(ndimage.find_objects(self.labels), start=1)
@@ -90,9 +89,9 @@ class LesionBook:
     def adapt(self, context: ReviewContext) -> None:
         """Measure again after lungs or lobes were corrected."""
         self._context = context
-        self._pleura = PleuralDistance.of(context.anatomy.lungs, context.ct)
+        self._meter = LesionMeter(context)
         for lesion_id, box in list(self._boxes.items()):
-            self._measure(lesion_id, self._aligned(box))
+            self._measure(lesion_id, box)
 
     @property
     def current(self) -> tuple[Lesion, ...]:
@@ -181,7 +180,7 @@ class LesionBook:
         Returns:
             The new id and the state before.
         """
-        before = self.snapshot(self._aligned(box))
+        before = self.snapshot(box)
         new_id = self._take_id()
         self.labels[box][parts & (self.labels[box] == lesion_id)] = new_id
         for part in (lesion_id, new_id):
@@ -189,13 +188,22 @@ class LesionBook:
         return new_id, before
 
     def merge(self, lesion_ids: Iterable[int]) -> Snapshot:
-        """Make one lesion of several: the one with the smallest id remains."""
+        """Make one lesion of several: the one with the smallest id remains.
+
+        It is decided only if all of them were: with their decision, or as edited where that
+        differed. Returns the state before.
+        """
         first, *others = sorted(lesion_ids)
+        states = {self.lesion(lesion_id).state for lesion_id in (first, *others)}
         box = union_box(self.box(lesion_id) for lesion_id in (first, *others))
-        before = self.snapshot(self._aligned(box))
+        before = self.snapshot(box)
         for lesion_id in others:
             self.labels[before.box][self.labels[before.box] == lesion_id] = first
             self._forget(lesion_id)
+        if UNREVIEWED in states:
+            self._decisions.pop(first, None)
+        else:
+            self._decisions[first] = states.pop() if len(states) == 1 else EDITED
         self._measure(first, before.box)
         return before
 
@@ -276,15 +284,7 @@ class LesionBook:
         """Return the box of an edit together with those of all lesions it touches."""
         wide = grown_box(box, self.labels.shape)
         ids = set(np.unique(self.labels[wide]).tolist()) - {0}
-        return self._aligned(union_box([wide, *(self.box(lesion_id) for lesion_id in ids)]))
-
-    def _aligned(self, box: Box) -> Box:
-        """Return a box whose start fits the blocks of the pleural distance."""
-        z, y, x = (
-            slice(part.start - part.start % step, part.stop)
-            for part, step in zip(box, self._factor, strict=True)
-        )
-        return z, y, x
+        return union_box([wide, *(self.box(lesion_id) for lesion_id in ids)])
 
     def _relabel(self, near: Box, edited: Box) -> set[int]:
         """Give new voxels to lesions and cut-off pieces an id; returns the ids concerned."""
@@ -356,39 +356,8 @@ class LesionBook:
 
     def _measure(self, lesion_id: int, box: Box) -> None:
         """Measure one lesion inside a box that holds it whole."""
-        near = self._aligned(box)
-        context, crop = self._context, self.labels[near] == lesion_id
-        if not crop.any():
+        measured = self._meter.measure(self.labels, lesion_id, box)
+        if measured is None:
             self._forget(lesion_id)
-            return
-        z, y, x = (
-            slice(outer.start + part.start, outer.start + part.stop)
-            for outer, part in zip(near, bounding_box(crop), strict=True)
-        )
-        self._boxes[lesion_id] = (z, y, x)
-        affine = context.ct.affine_lps.copy()
-        start_xyz = [part.start for part in near][::-1]
-        affine[:3, 3] = (affine @ [*start_xyz, 1.0])[:3]
-        blocks = tuple(
-            slice(part.start // step, -(-part.stop // step))
-            for part, step in zip(near, self._factor, strict=True)
-        )
-        lobes = context.anatomy.lobes
-        agreement = context.prediction.agreement
-        (found,) = measure_lesions(
-            crop.astype(np.uint16),
-            1,
-            Prediction(
-                context.prediction.infection[near],
-                None,
-                None if agreement is None else agreement[near],
-            ),
-            replace(context.ct, hu=context.ct.hu[near], affine_lps=affine),
-            replace(
-                context.anatomy,
-                lungs=context.anatomy.lungs[near],
-                lobes=None if lobes is None else lobes[near],
-            ),
-            PleuralDistance(self._pleura.distance_mm[blocks], self._factor),
-        )
-        self._lesions[lesion_id] = replace(found, id=lesion_id)
+        else:
+            self._lesions[lesion_id], self._boxes[lesion_id] = measured
