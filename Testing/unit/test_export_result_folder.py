@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from CovidLesionSegLib.commands.outputs import write_outputs
-from CovidLesionSegLib.engine.result import SegmentationResult
+from CovidLesionSegLib.engine.opacity import split_opacity
+from CovidLesionSegLib.engine.postprocess import find_infection
+from CovidLesionSegLib.engine.quantify import Quantifier
+from CovidLesionSegLib.engine.result import Lobe, SegmentationResult
 from CovidLesionSegLib.engine.result_json import result_to_dict
 from CovidLesionSegLib.engine.volume import Provenance
 from CovidLesionSegLib.engine.writers import write_map
@@ -118,6 +122,111 @@ def test_an_edited_segmentation_is_counted_again(
     assert sum(lesion.volume_ml for lesion in job.result.lesions) == pytest.approx(
         np.count_nonzero(infection) * result.ct.voxel_volume_ml
     )
+
+
+def _computed(made: SegmentationResult) -> SegmentationResult:
+    """Return a result whose infection is what the engine makes of its map."""
+    found = find_infection(
+        made.ct, made.prediction.infection, made.anatomy.lungs, made.run.threshold
+    ).mask
+    opacity = split_opacity(made.ct.hu, found)
+    return replace(made, infection=found, opacity=opacity, lesions=())
+
+
+def _with_edit(made: SegmentationResult, folder: Path, edited: SegmentationResult) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("CovidLesionSegLib.mrml.scene_file.scene_support", lambda: False)
+        write_outputs(made, folder)
+    write_segmentation(folder / "segmentation.seg.nrrd", edited)
+    return write_map(folder / "chest.nii.gz", made.ct.hu, made.ct)
+
+
+def _edited(made: SegmentationResult) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Draw in healthy lung, and erase what is right of the middle; return also where drawn."""
+    infection = made.infection.copy()
+    drawn = np.zeros(infection.shape, bool)
+    drawn[10:16, 20:26, 54:58] = True
+    drawn &= (made.anatomy.lungs > 0) & (made.prediction.infection < 0.01)
+    assert drawn.sum() > 20
+    infection[:, :, : infection.shape[2] // 2] = 0
+    infection[drawn] = 1
+    return infection, drawn
+
+
+def test_what_a_person_drew_or_erased_is_certain(
+    result: SegmentationResult, tmp_path: Path
+) -> None:
+    made = _computed(result)
+    infection, drawn = _edited(made)
+    edited = replace(made, infection=infection)
+    ct_file = _with_edit(made, tmp_path / "out", edited)
+
+    job = read_export_job(tmp_path / "out", ct_file)
+
+    quantifier = Quantifier(made.ct, made.anatomy, made.prediction)
+    expected = quantifier.measure(
+        infection, job.result.lesions, infection != made.infection, ("edited",)
+    )
+    assert job.result.quantification == expected
+    low, low_before = (
+        numbers.row("left-lung").measures["infected_ml"].low
+        for numbers in (job.result.quantification, quantifier.measure(made.infection, ()))
+    )
+    assert low_before is not None
+    drawn_ml = drawn.sum() * made.ct.voxel_volume_ml
+    assert low == pytest.approx(low_before + drawn_ml, rel=1e-6)
+
+
+def test_what_was_drawn_is_certain_also_where_the_lungs_were_edited(
+    result: SegmentationResult, tmp_path: Path
+) -> None:
+    made = _computed(result)
+    infection, drawn = _edited(made)
+    lungs = made.anatomy.lungs.copy()
+    lungs[:, :40, :40] = 0
+    edited = replace(made, infection=infection, anatomy=replace(made.anatomy, lungs=lungs))
+    ct_file = _with_edit(made, tmp_path / "out", edited)
+
+    job = read_export_job(tmp_path / "out", ct_file)
+
+    assert job.edited_layers >= {"infection", "lungs"}
+    quantifier = Quantifier(made.ct, replace(made.anatomy, lungs=lungs), made.prediction)
+    expected = quantifier.measure(infection, (), drawn).row("left-lung").measures["infected_ml"]
+    assert job.result.quantification.row("left-lung").measures["infected_ml"] == expected
+    assert job.result.opacity is not None
+    np.testing.assert_array_equal(job.result.opacity, split_opacity(made.ct.hu, infection))
+
+
+def test_edited_lobes_do_not_call_the_infection_edited(
+    folder: Path, ct_file: Path, result: SegmentationResult
+) -> None:
+    assert result.anatomy.lobes is not None
+    lobes = result.anatomy.lobes.copy()
+    lobes[lobes == Lobe.RML] = Lobe.RUL
+    anatomy = replace(result.anatomy, lobes=lobes)
+    write_segmentation(folder / "segmentation.seg.nrrd", replace(result, anatomy=anatomy))
+
+    job = read_export_job(folder, ct_file)
+
+    assert job.edited_layers == {"lobes"}
+    assert job.result.anatomy.missing == (Lobe.RML,)
+    for row in job.result.quantification.rows:
+        assert "edited-anatomy" in row.flags
+        assert "edited" not in row.flags
+    total = result.quantification.row("total").measures["infected_ml"]
+    now = job.result.quantification.row("total").measures["infected_ml"]
+    assert now.value == pytest.approx(total.value)
+    assert now.low == pytest.approx(total.low, rel=1e-3)
+
+
+def test_deleted_lobes_are_noticed(folder: Path, ct_file: Path, result: SegmentationResult) -> None:
+    anatomy = replace(result.anatomy, lobes=None)
+    write_segmentation(folder / "segmentation.seg.nrrd", replace(result, anatomy=anatomy))
+
+    job = read_export_job(folder, ct_file)
+
+    assert job.edited_layers == {"lobes"}
+    assert job.result.quantification.row("RUL").measures["infected_ml"].value is None
 
 
 def test_the_states_of_a_review_come_back(folder: Path, result: SegmentationResult) -> None:

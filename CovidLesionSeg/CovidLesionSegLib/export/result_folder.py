@@ -16,11 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.geometry import Affine, AxisOrientation
-from CovidLesionSegLib.engine.lesions import find_lesions
-from CovidLesionSegLib.engine.opacity import split_opacity
-from CovidLesionSegLib.engine.postprocess import MINIMUM_LESION_ML
-from CovidLesionSegLib.engine.quantify import Quantifier
-from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.result_json import layer_digests
 from CovidLesionSegLib.engine.result_reading import provenance_from_dict, result_from_dict
 from CovidLesionSegLib.engine.review_values import REJECTED
@@ -28,6 +23,7 @@ from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.errors import InputError
 
 from .job import ExportJob, ReviewRecord
+from .recount import recounted
 from .review_files import read_lesions_csv, read_review_log
 from .seg_nrrd import StoredSegmentation, read_segmentation
 from .segments import segment_definitions
@@ -87,11 +83,12 @@ def _job(
     ct: CtVolume,
     identified: bool,
 ) -> ExportJob:
-    layers = _layers(stored, ct)
-    result = result_from_dict(values, ct, {**maps, **layers})
+    result = result_from_dict(values, ct, {**maps, **_layers(stored, ct)})
     digests = layer_digests(result.layers)
     recorded = values["segmentation_sha256"]
-    edited = frozenset(key for key in digests if digests[key] != recorded.get(key))
+    # A layer whose segments were all deleted has no digest any more.
+    names = digests.keys() | recorded.keys()
+    edited = frozenset(key for key in names if digests.get(key) != recorded.get(key))
     has_ct = not isinstance(ct, _CtGrid)
     review = _review(folder)
     if review is not None:
@@ -105,22 +102,9 @@ def _job(
                 "that needs the CT.",
                 "Give the CT with --ct.",
             )
-        result = _recounted(result, keep_lesions=review is not None)
+        computed = recorded.get("infection", "")
+        result = recounted(result, edited, computed, keep_lesions=review is not None)
     return ExportJob(result, edited, review, identified, has_ct)
-
-
-def _recounted(result: SegmentationResult, keep_lesions: bool) -> SegmentationResult:
-    """Return an edited result with lesions and numbers of its masks as they are now."""
-    ct, anatomy, infection = result.ct, result.anatomy, result.infection
-    lesions = result.lesions
-    if not keep_lesions:
-        lesions, _ = find_lesions(infection, result.prediction, ct, anatomy, MINIMUM_LESION_ML)
-    opacity = result.opacity
-    if opacity is not None and not np.array_equal(opacity > 0, infection > 0):
-        opacity = split_opacity(ct.hu, infection)
-    quantifier = Quantifier(ct, anatomy, result.prediction)
-    numbers = quantifier.measure(infection, lesions, flags=("edited",))
-    return replace(result, lesions=lesions, opacity=opacity, quantification=numbers)
 
 
 def _read_values(path: Path) -> dict[str, Any]:
