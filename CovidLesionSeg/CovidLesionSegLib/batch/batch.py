@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from CovidLesionSegLib.engine.atomic import atomic_path
+from CovidLesionSegLib.engine.models import LUNG_MODEL, member_ids
 from CovidLesionSegLib.engine.pipeline import SegmentOptions
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.version import __version__
+from CovidLesionSegLib.weights.store import default_store
 
 from .case_files import (
     DEFAULT_KINDS,
@@ -71,11 +74,16 @@ class BatchOptions:
     case_timeout_s: float | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return what the results depend on; JSON-ready."""
+        """Return what the results depend on; JSON-ready.
+
+        Raises:
+            InputError: ``model-unknown``, ``weights-unreadable``, or why models make no consensus.
+        """
         chosen = asdict(self.segment)
         # Results of CPU and GPU agree within their tolerance, and rows say which it was.
         del chosen["device"]
         values = {"version": __version__, "kinds": list(self.kinds), **chosen}
+        values["weights_sha256"] = _weights_digests(self.segment)
         return {name: str(it) if isinstance(it, Path) else it for name, it in values.items()}
 
 
@@ -205,6 +213,23 @@ def run_batch(
             "Look whether every machine sees the output folder, then go on with --resume.",
         )
     return [batch.rows[case.id] for case in found.cases]
+
+
+def _weights_digests(options: SegmentOptions) -> dict[str, str]:
+    """Return the SHA-256 of every network by name: behind a path or an id another may lie now."""
+    store = default_store()
+    found = {LUNG_MODEL: store.find(LUNG_MODEL).entry.sha256}
+    if options.weights is None:
+        members = member_ids(options.model, store)
+        return found | {name: store.find(name).entry.sha256 for name in members}
+    try:
+        content = Path(options.weights).read_bytes()
+    except OSError as error:
+        raise InputError(
+            "weights-unreadable",
+            f"The weights file {options.weights} can't be read: {error.strerror}.",
+        ) from error
+    return found | {"weights": hashlib.sha256(content).hexdigest()}
 
 
 def _make(folder: Path) -> None:

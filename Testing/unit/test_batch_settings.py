@@ -1,0 +1,89 @@
+"""A batch goes on only with what it was begun with: settings, and what lies behind their names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from CovidLesionSegLib.batch.batch import SETTINGS, BatchOptions, run_batch
+from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL
+from CovidLesionSegLib.engine.pipeline import SegmentOptions
+from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.resources import resources_dir
+from CovidLesionSegLib.weights.store import default_store
+
+WEIGHTS = resources_dir() / "Weights"
+
+
+class _StartedError(Exception):
+    """The batch was about to start its workers."""
+
+
+def _start(*_: Any) -> Any:
+    raise _StartedError
+
+
+def _run(folder: Path, options: SegmentOptions, *, resume: bool = True) -> None:
+    """Run a batch of one CT to the point where its settings are accepted."""
+    with pytest.raises(_StartedError):
+        run_batch(
+            [folder.parent / "ct.nii.gz"], folder, BatchOptions(options, resume=resume), _start
+        )
+
+
+def _refused(folder: Path, options: SegmentOptions) -> InputError:
+    with pytest.raises(InputError) as caught:
+        run_batch([folder.parent / "ct.nii.gz"], folder, BatchOptions(options, resume=True), _start)
+    return caught.value
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("COVID_LESION_SEG_MODELS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    return tmp_path / "out"
+
+
+def test_a_weights_file_with_other_content_is_refused(out: Path, tmp_path: Path) -> None:
+    weights = Path(shutil.copy(WEIGHTS / "inf-net-lite.safetensors", tmp_path / "w.safetensors"))
+    options = SegmentOptions(weights=weights)
+    _run(out, options, resume=False)
+    _run(out, options)
+    shutil.copy(WEIGHTS / "bsnet-lite.safetensors", weights)
+    error = _refused(out, options)
+    assert error.code == "batch-differs"
+    assert "weights_sha256" in error.message
+
+
+@pytest.mark.parametrize("model", [DEFAULT_MODEL, f"{DEFAULT_MODEL}+bsnet-lite", "consensus"])
+@pytest.mark.parametrize("replaced", [DEFAULT_MODEL, LUNG_MODEL])
+def test_a_model_that_a_shelf_replaces_is_refused(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, replaced: str
+) -> None:
+    _run(out, SegmentOptions(model=model), resume=False)
+    _run(out, SegmentOptions(model=model))
+    shelf = tmp_path / "shelf"
+    (shelf / "Weights").mkdir(parents=True)
+    catalogue = json.loads((resources_dir() / "models.json").read_text(encoding="utf-8"))
+    entry = next(entry for entry in catalogue["models"] if entry["id"] == replaced)
+    entry["sha256"] = "0" * 64
+    (shelf / "models.json").write_text(json.dumps({**catalogue, "models": [entry]}))
+    monkeypatch.setenv("COVID_LESION_SEG_MODELS", str(shelf))
+    assert _refused(out, SegmentOptions(model=model)).code == "batch-differs"
+
+
+def test_the_settings_name_every_network_by_its_digest(out: Path) -> None:
+    _run(out, SegmentOptions(), resume=False)
+    noted = json.loads((out / SETTINGS).read_text(encoding="utf-8"))["weights_sha256"]
+    store = default_store()
+    assert noted == {name: store.find(name).entry.sha256 for name in (DEFAULT_MODEL, LUNG_MODEL)}
+
+
+def test_weights_that_are_no_file_are_refused(out: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
+    assert _refused(out, SegmentOptions(weights=folder)).code == "weights-unreadable"
