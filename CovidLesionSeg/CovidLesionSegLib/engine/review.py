@@ -18,12 +18,13 @@ from .lesions import find_lesions
 from .masks import TOUCHING, Box, bounding_box, grown_box
 from .postprocess import MINIMUM_LESION_ML
 from .result import Lesion
-from .review_joins import bridged, lesion_of_piece
+from .review_joins import JoiningLesions, lesion_boxes, lesion_of_piece
 from .review_measure import LesionMeter
 from .review_values import (
     EDITED,
     REJECTED,
     UNREVIEWED,
+    WHOLE,
     Change,
     Labels,
     ReviewContext,
@@ -69,18 +70,15 @@ class LesionBook:
                 self._meter.pleura,
             )
             self._lesions = {lesion.id: lesion for lesion in found}
-            boxes = enumerate(ndimage.find_objects(self.labels), start=1)
-            self._boxes = {lesion_id: box for lesion_id, box in boxes if box is not None}
+            self._boxes = lesion_boxes(self.labels)
         else:
             self.labels = labels.copy()
             self.infection = (labels > 0).astype(np.uint8)
-            for lesion_id, box in enumerate(ndimage.find_objects(self.labels), start=1):
-                if box is not None:
-                    self._measure(lesion_id, box)
-        whole = (slice(None), slice(None), slice(None))
-        self._counts = self._count(whole)
+            for lesion_id, box in lesion_boxes(self.labels).items():
+                self._measure(lesion_id, box)
+        self._counts = self._count(WHOLE)
         self._decided = np.zeros(infection.shape, dtype=bool)
-        self._stale: list[Box] = [whole]
+        self._stale: list[Box] = [WHOLE]
         self._ai_count = int(np.count_nonzero(context.ai_infection))
         self._next_id = max([0, *self._lesions, *self._rejected, *self._decisions]) + 1
         # With labels of an earlier session: what was edited since then.
@@ -165,8 +163,10 @@ class LesionBook:
         self._recount(counted, box)
         for lesion_id in edited:
             self._decisions[lesion_id] = EDITED
-        for lesion_id in self._relabel(near, grown_box(box, self.labels.shape)):
-            self._measure(lesion_id, near)
+        concerned = self._relabel(near, grown_box(box, self.labels.shape))
+        for lesion_id, place in lesion_boxes(self.labels, near).items():
+            if lesion_id in concerned:
+                self._measure(lesion_id, place)
         return change, before
 
     def split(self, lesion_id: int, parts: NDArray[np.bool_], box: Box) -> tuple[int, Snapshot]:
@@ -283,21 +283,24 @@ class LesionBook:
     def _region_of(self, box: Box) -> Box:
         """Return the box of an edit together with those of all lesions it touches."""
         wide = grown_box(box, self.labels.shape)
-        ids = set(np.unique(self.labels[wide]).tolist()) - {0}
-        return union_box([wide, *(self.box(lesion_id) for lesion_id in ids)])
+        touched = lesion_boxes(self.labels, wide)
+        return union_box([wide, *(self.box(lesion_id) for lesion_id in touched)])
 
     def _relabel(self, near: Box, edited: Box) -> set[int]:
         """Give new voxels to lesions and cut-off pieces an id; returns the ids concerned."""
         labels, mask = self.labels[near], self.infection[near] > 0
-        concerned = set(np.unique(self.labels[edited]).tolist()) - {0}
+        concerned = set(lesion_boxes(self.labels, edited))
         labels[~mask] = 0
         self._adopt(near, labels, mask & (labels == 0), concerned)
+        boxes = lesion_boxes(labels)
         for lesion_id in sorted(concerned):
-            pieces, count = ndimage.label(labels == lesion_id, structure=TOUCHING)
-            if count == 0:
+            if lesion_id not in boxes:
                 self._forget(lesion_id)
-            elif count > 1 and lesion_id in self._lesions:
-                concerned = concerned | self._cut(labels, pieces, count)
+                continue
+            part = labels[boxes[lesion_id]]
+            pieces, count = ndimage.label(part == lesion_id, structure=TOUCHING)
+            if count > 1 and lesion_id in self._lesions:
+                concerned = concerned | self._cut(part, pieces, count)
         return concerned
 
     def _adopt(
@@ -305,36 +308,33 @@ class LesionBook:
     ) -> None:
         """Give new pieces to the lesions they touch or bridge, else an id of their own."""
         pieces, _ = ndimage.label(new, structure=TOUCHING)
+        lesions = JoiningLesions(labels)
         voxels = MINIMUM_LESION_ML / self._context.ct.voxel_volume_ml
         for index, found in enumerate(ndimage.find_objects(pieces), start=1):
-            wide = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in found)
+            wide = grown_box(found, labels.shape)
             piece = pieces[wide] == index
             around = ndimage.binary_dilation(piece, structure=TOUCHING) & ~piece
             contact = np.bincount(labels[wide][around])
             if contact.size > 1 and contact[1:].any():
                 owner = int(contact[1:].argmax()) + 1
                 others = set((np.flatnonzero(contact[1:]) + 1).tolist()) - {owner}
-                for other in bridged(labels, owner, sorted(others)):
+                for other in lesions.bridged(owner, sorted(others)):
                     concerned |= {owner, other}
                     gone, owner = max(owner, other), min(owner, other)
-                    labels[labels == gone] = owner
+                    lesions.join(gone, owner)
             elif piece.sum() >= voxels:
-                place = tuple(
-                    slice(outer.start + part.start, None)
-                    for outer, part in zip(near, wide, strict=True)
-                )
-                owner = self._restored(place, piece) or self._take_id()
+                start = tuple(a.start + b.start for a, b in zip(near, wide, strict=True))
+                owner = self._restored(start, piece) or self._take_id()
                 self._decisions.setdefault(owner, EDITED)
             else:
                 continue
-            labels[wide][piece] = owner
+            lesions.give(piece, wide, owner)
             if owner in self._lesions:
                 self._decisions[owner] = EDITED
             concerned.add(owner)
 
-    def _restored(self, box: tuple[slice, ...], piece: NDArray[np.bool_]) -> int | None:
+    def _restored(self, start_zyx: tuple[int, ...], piece: NDArray[np.bool_]) -> int | None:
         """Return the rejected lesion that a piece brings back, if it is one."""
-        start_zyx = tuple(part.start for part in box)
         lesion_id = lesion_of_piece(piece, start_zyx, self._context.ct, self._rejected)
         if lesion_id is not None:
             del self._rejected[lesion_id]

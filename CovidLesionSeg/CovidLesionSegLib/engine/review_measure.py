@@ -60,9 +60,12 @@ class LesionMeter:
         affine = context.ct.affine_lps.copy()
         start_xyz = [part.start for part in near][::-1]
         affine[:3, 3] = (affine @ [*start_xyz, 1.0])[:3]
+        # A block that the CT's border cuts may be missing; the one before it stands for it.
         blocks = tuple(
-            slice(part.start // step, -(-part.stop // step))
-            for part, step in zip(near, self.pleura.factor, strict=True)
+            slice(min(part.start // step, size - 1), -(-part.stop // step))
+            for part, step, size in zip(
+                near, self.pleura.factor, self.pleura.distance_mm.shape, strict=True
+            )
         )
         lobes = context.anatomy.lobes
         agreement = context.prediction.agreement

@@ -17,6 +17,9 @@ UNREVIEWED, ACCEPTED, REJECTED, EDITED = "unreviewed", "accepted", "rejected", "
 
 Labels = NDArray[np.uint16]
 
+WHOLE: Box = (slice(None), slice(None), slice(None))
+"""The box of a whole grid."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReviewContext:
