@@ -2,8 +2,9 @@
 
 SimpleITK reads the voxels and the geometry. Measured with ITK 5.4, it turns a NIfTI spacing
 of zero or NaN into 1 mm, silently takes the unsheared qform of a scan whose sform is
-sheared, ignores a rescale that is not a number, and does not tell whether a file states its
-orientation at all. These facts are read here, from the header's bytes.
+sheared and one of both where they contradict each other, ignores a rescale that is not a
+number, and does not tell whether a file states its orientation at all. These facts are read
+here, from the header's bytes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .refusals import damaged, disoriented
 
 _MAX_TEXT_HEADER = 1 << 20
 _MAX_SPACING_CONFLICT = 0.02
+_MAX_ORIENTATION_CONFLICT_DEG = 2.0
 
 _NIFTI_FIELDS = {
     # name: (format, offset) in NIfTI-1 and in NIfTI-2
@@ -121,6 +123,8 @@ def _read_nifti(path: Path) -> FileHeader:
         if fields["qform_code"][0] > 0 and not np.isfinite(fields["quatern"]).all():
             raise disoriented("the qform is not made of numbers")
         _check_nifti_grid(fields["pixdim"][1:4], sform if has_sform else None)
+        if has_sform and fields["qform_code"][0] > 0:
+            _check_nifti_orientation(fields, sform)
     return FileHeader(
         source="nifti",
         data_path=path,
@@ -170,6 +174,44 @@ def _check_nifti_grid(pixdim: tuple[float, ...], sform: NDArray[np.float64] | No
     directions = np.eye(4)
     directions[:3, :3] = sform[:, :3] / edges
     check_affine(directions)
+
+
+def _check_nifti_orientation(fields: _NiftiFields, sform: NDArray[np.float64]) -> None:
+    """Refuse two statements of the orientation that contradict each other.
+
+    Which of them a program follows depends on codes that few writers set with care, so left and
+    right may be swapped without a word.
+    """
+    axes = sform[:, :3] / np.linalg.norm(sform[:, :3], axis=0)
+    cosines = (axes * _qform_axes(fields)).sum(axis=0)
+    angle = math.degrees(math.acos(max(-1.0, min(1.0, float(cosines.min())))))
+    if angle > _MAX_ORIENTATION_CONFLICT_DEG:
+        raise InputError(
+            "input-orientation",
+            f"The header states two orientations, qform and sform, which differ by {angle:.0f} "
+            "degrees.",
+            "Find out which is right, above all where left is, and save the image again with a "
+            "consistent header.",
+        )
+
+
+def _qform_axes(fields: _NiftiFields) -> NDArray[np.float64]:
+    """Return the unit vectors of the index axes by the qform, as columns (nifti1.h, method 2)."""
+    b, c, d = fields["quatern"][:3]
+    # Rounded to 32 bits, a rotation by 180 degrees may be a little longer than 1.
+    length = max(1.0, math.sqrt(b * b + c * c + d * d))
+    b, c, d = b / length, c / length, d / length
+    a = math.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
+    axes = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    if fields["pixdim"][0] < 0:
+        axes[:, 2] *= -1.0
+    return axes
 
 
 def _text_header(path: Path, separators: str, last_key: str = "") -> tuple[dict[str, str], int]:
