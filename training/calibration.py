@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe
+from CovidLesionSegLib.errors import InputError
 
 from .data.lung_labels import BACKGROUND
 from .data.store import StoredCase
@@ -104,7 +105,17 @@ def calibrate(histograms: Sequence[LogitHistogram]) -> Calibration:
 
     Every case weighs the same. Cases with next to no lesion decide nothing about the
     threshold, since their Dice is noise.
+
+    Raises:
+        InputError: ``calibration-without-lesions`` where no case shows any.
     """
+    if not any(h.infected_share for h in histograms):
+        raise InputError(
+            "calibration-without-lesions",
+            "Temperature and threshold can't be chosen: no validation case shows a lesion.",
+            "Name at least one patient with lesions under 'validation' in the split file; "
+            "without any, the scores of the model would be unknown as well.",
+        )
     temperature = float(
         minimize_scalar(lambda t: _mean_nll(histograms, t), bounds=(0.25, 8.0), method="bounded").x
     )

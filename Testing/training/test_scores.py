@@ -101,6 +101,24 @@ def test_threshold_is_the_best_one_and_ignores_empty_cases() -> None:
     assert result.dice["healthy"] == 0.0
 
 
+def test_nothing_is_chosen_where_no_lesion_is_to_be_seen(
+    recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
+) -> None:
+    counts = _histogram(1.0)
+    healthy = LogitHistogram("healthy", counts.positive * 0, counts.negative)
+    config = tiny_config("infection", "inf-net", recipe, steps=1)
+    tiny_trainer(config, cases, tmp_path / "run").run()
+    choices = (
+        lambda: calibrate([]),
+        lambda: calibrate([healthy]),
+        lambda: export(RunFolder(tmp_path / "run"), [], "1"),
+    )
+    for choose in choices:
+        with pytest.raises(InputError, match="no validation case shows a lesion") as caught:
+            choose()
+        assert "split file" in caught.value.hint
+
+
 def test_an_exported_model_answers_as_the_averaged_one(
     recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
 ) -> None:
