@@ -10,7 +10,7 @@ from typing import TypeVar
 from CovidLesionSegLib.errors import InputError
 
 from .config import TrainingConfig
-from .data.lobes import LobeCase, engine_lungs, open_lobes
+from .data.lobes import LobeCase, open_lobes
 from .data.store import StoredCase, open_store, wanted_volumes
 from .data.tissue_cases import TissueCase, open_tissue
 from .loop import Lesson
@@ -55,7 +55,7 @@ def open_curriculum(
     keys = (*split.training, *split.validation)
     if config.severity is not None and config.severity.inputs == "tissue":
         files = wanted_volumes(data_dir, config.data.sources, keys)
-        tissue = open_tissue(files, cache_dir, engine_lungs)
+        tissue = open_tissue(files, cache_dir)
         return Curriculum(TissueLesson(config, *_sides(tissue, split), rank), _digests(tissue))
     if config.task == "severity":
         lobes = open_severity(config, data_dir, cache_dir, keys)
@@ -81,7 +81,7 @@ def open_severity(
     files = wanted_volumes(data_dir, config.data.sources, keys)
     if config.severity is None:
         raise TypeError("not a run of the task 'severity'")
-    return open_lobes(files, config.severity, cache_dir, engine_lungs)
+    return open_lobes(files, config.severity, cache_dir)
 
 
 def _sides(cases: Sequence[Case], split: Split) -> tuple[list[Case], list[Case]]:

@@ -145,7 +145,7 @@ def test_lobes_of_a_case_are_made_once_and_scored_by_the_table(
     monkeypatch.setattr(lobes, "_engine_lobes", halves)
     files = find_volumes(tiny_data / "tiny")[:1]
     for _ in range(2):
-        (case,) = open_lobes(files, SeverityConfig(_SIZE), tmp_path / "cache", lambda ct: ct.hu)
+        (case,) = open_lobes(files, SeverityConfig(_SIZE), tmp_path / "cache")
     assert calls == ["made"]
     assert case.lobes == (Lobe.RUL, Lobe.LUL)
     assert case.image.shape == (2, *_SIZE)

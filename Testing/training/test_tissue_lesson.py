@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,14 +12,18 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.models import LUNG_MODEL
 from CovidLesionSegLib.engine.result import Lobe
 from CovidLesionSegLib.engine.tissue import CHANNELS
-from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.registry import create_from_config
+from CovidLesionSegLib.weights.store import default_store
 from Testing.support.resuming import assert_resumes_exactly
 from Testing.support.tiny_volumes import SHAPE_ZYX, tissue_config
-from training.data import lobes
+from training.config import SeverityConfig
+from training.data import lobe_version, lobes
+from training.data.lobe_version import code_digest
+from training.data.lobes import open_lobes
 from training.data.tissue_cases import TissueCase, open_tissue
 from training.data.volumes import find_volumes
 from training.loop import Trainer
@@ -88,16 +93,12 @@ def _labels() -> NDArray[np.uint8]:
     return labels
 
 
-def no_lungs(ct: CtVolume) -> NDArray[np.uint8]:
-    return np.zeros(ct.shape_zyx, dtype=np.uint8)
-
-
 def test_the_blocks_of_a_case_are_made_once(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lobes, "_engine_lobes", lambda *_: _labels())
     files = find_volumes(tiny_data / "tiny")[:1]
-    (made,) = open_tissue(files, tmp_path, no_lungs)
+    (made,) = open_tissue(files, tmp_path)
     monkeypatch.delattr("training.data.tissue_cases.load_volume")
     (read,) = open_tissue(files, tmp_path)
     assert np.array_equal(made.tissue, read.tissue)
@@ -108,10 +109,45 @@ def test_the_blocks_of_a_case_are_made_once(
     assert made.tissue.shape == (len(CHANNELS), made.truth.size)
 
 
+@pytest.mark.parametrize("changed", ["lung network", "engine"])
+def test_another_lung_network_or_engine_makes_lobes_and_all_of_them_anew(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Lobes once stayed in the cache when the lung network changed, and with them a model."""
+    files = find_volumes(tiny_data / "tiny")[:1]
+    config = SeverityConfig(size_zyx=(8, 8, 8))
+    found = _labels()
+    monkeypatch.setattr(lobes, "_engine_lobes", lambda *_: found)
+    before = (open_lobes(files, config, tmp_path)[0], open_tissue(files, tmp_path)[0])
+    found = np.where(_labels() == Lobe.LUL, np.uint8(Lobe.LLL), _labels())
+    found[2:4] = 0
+    kept = (open_lobes(files, config, tmp_path)[0], open_tissue(files, tmp_path)[0])
+    assert kept[0].lobes == before[0].lobes
+    assert np.array_equal(kept[1].tissue, before[1].tissue)
+    if changed == "engine":
+        monkeypatch.setattr(lobe_version, "code_digest", lambda _: "other code")
+    else:
+        entry = replace(default_store().find(LUNG_MODEL).entry, sha256="0" * 64)
+        other = SimpleNamespace(find=lambda _: SimpleNamespace(entry=entry))
+        monkeypatch.setattr(lobe_version, "default_store", lambda: other)
+    assert open_lobes(files, config, tmp_path)[0].lobes == (Lobe.RUL, Lobe.LLL)
+    assert open_tissue(files, tmp_path)[0].tissue.shape[1] < before[1].tissue.shape[1]
+
+
+def test_every_module_counts_as_the_code_that_finds_lobes(tmp_path: Path) -> None:
+    (tmp_path / "lobes.py").write_text("a = 1\n", encoding="utf-8")
+    first = code_digest(tmp_path)
+    assert code_digest(tmp_path) == first
+    (tmp_path / "lungs.py").write_text("", encoding="utf-8")
+    second = code_digest(tmp_path)
+    (tmp_path / "lobes.py").write_text("a = 2\n", encoding="utf-8")
+    assert len({first, second, code_digest(tmp_path)}) == 3
+
+
 def test_a_case_without_lobes_is_refused(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lobes, "_engine_lobes", lambda *_: np.zeros(SHAPE_ZYX, dtype=np.uint8))
     with pytest.raises(InputError) as caught:
-        open_tissue(find_volumes(tiny_data / "tiny")[:1], tmp_path, no_lungs)
+        open_tissue(find_volumes(tiny_data / "tiny")[:1], tmp_path)
     assert caught.value.code == "training-case-without-lobes"

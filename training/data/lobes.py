@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from CovidLesionSegLib.engine.severity import lobe_involvement_score
 from CovidLesionSegLib.engine.volume import CtVolume
 from training.config import SeverityConfig
 
+from .lobe_version import lobes_digest
 from .volumes import LabelledVolume, VolumeFiles, load_volume
 
 _LOG = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ _VERSION = 1
 _ARRAYS = ("image", "inside", "candidates", "truth")
 
 Box = tuple[slice, slice, slice]
-LungFinder = Callable[[CtVolume], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,6 @@ def open_lobes(
     files: Sequence[VolumeFiles],
     config: SeverityConfig,
     cache_dir: Path,
-    find_lungs: LungFinder | None = None,
 ) -> list[LobeCase]:
     """Open the lobes of some cases, making what is missing.
 
@@ -77,21 +76,17 @@ def open_lobes(
         files: The cases.
         config: Grid, window and margin.
         cache_dir: Where the arrays lie; may be deleted at any time.
-        find_lungs: What a network says about the lungs of a CT, uint8 with the labels of
-            `Lung`; None for the engine's own network.
     """
-    return [_open_case(entry, config, cache_dir, find_lungs) for entry in files]
+    return [_open_case(entry, config, cache_dir) for entry in files]
 
 
-def _open_case(
-    files: VolumeFiles, config: SeverityConfig, cache_dir: Path, find_lungs: LungFinder | None
-) -> LobeCase:
+def _open_case(files: VolumeFiles, config: SeverityConfig, cache_dir: Path) -> LobeCase:
     digest = files.digest()
-    folder = cache_dir / f"{files.key}-lobes-{_grid_digest(config, digest)}"
+    folder = cache_dir / f"{files.key}-lobes-{_grid_digest(config, lobes_digest(digest))}"
     if not (folder / "case.json").is_file():
         _LOG.info("Preparing the lobes of %s", files.key)
         volume = load_volume(files)
-        _write_case(volume, lobe_labels(volume, digest, cache_dir, find_lungs), config, folder)
+        _write_case(volume, lobe_labels(volume, digest, cache_dir), config, folder)
     meta: dict[str, Any] = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     boxes = tuple((slice(*z), slice(*y), slice(*x)) for z, y, x in meta["boxes"])
@@ -100,33 +95,32 @@ def _open_case(
     return LobeCase(files.key, lobes, scores, boxes, **arrays, digest=digest)
 
 
-def lobe_labels(
-    volume: LabelledVolume, digest: str, cache_dir: Path, find_lungs: LungFinder | None = None
-) -> NDArray[np.uint8]:
+def lobe_labels(volume: LabelledVolume, digest: str, cache_dir: Path) -> NDArray[np.uint8]:
     """Return the engine's lobes of a case, found once and then read.
+
+    Once for the same CT, lung network and engine, see `lobes_digest`.
 
     Args:
         volume: The case.
         digest: SHA-256 of its files.
         cache_dir: Where the lobes lie; may be deleted at any time.
-        find_lungs: See `open_lobes`.
 
     Returns:
         uint8 ``[z, y, x]`` on the CT's grid with the labels of `Lobe`.
     """
-    path = cache_dir / f"{volume.key}-lobes-{digest[:16]}.npy"
+    path = cache_dir / f"{volume.key}-lobes-{lobes_digest(digest)[:16]}.npy"
     if not path.is_file():
         partial = path.with_suffix(".partial.npy")
         cache_dir.mkdir(parents=True, exist_ok=True)
-        np.save(partial, _engine_lobes(volume.ct, find_lungs or engine_lungs))
+        np.save(partial, _engine_lobes(volume.ct))
         partial.replace(path)
     labels: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return labels
 
 
-def _grid_digest(config: SeverityConfig, source_digest: str) -> str:
+def _grid_digest(config: SeverityConfig, labels_digest: str) -> str:
     relevant = [config.size_zyx, config.window_hu, config.margin_mm]
-    text = json.dumps([_VERSION, source_digest, relevant])
+    text = json.dumps([_VERSION, labels_digest, relevant])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -156,8 +150,13 @@ def _write_case(
     partial.rename(folder)
 
 
-def _engine_lobes(ct: CtVolume, lungs: LungFinder) -> NDArray[np.uint8]:
-    labels = find_lobes(ct, segment_lungs(ct, lungs(ct))).lobes
+def _engine_lobes(ct: CtVolume) -> NDArray[np.uint8]:
+    from CovidLesionSegLib.engine.inference import predict_lungs
+    from CovidLesionSegLib.engine.models import open_lung_model
+    from CovidLesionSegLib.engine.progress import Reporter
+
+    lungs = predict_lungs(ct, open_lung_model("cpu"), Reporter())
+    labels = find_lobes(ct, segment_lungs(ct, lungs)).lobes
     return np.zeros(ct.shape_zyx, dtype=np.uint8) if labels is None else labels
 
 
@@ -210,12 +209,3 @@ def _averaged(values: NDArray[Any], config: SeverityConfig) -> NDArray[np.float3
     tensor = torch.from_numpy(values.astype(np.float32))[None, None]
     averaged: NDArray[np.float32] = F.adaptive_avg_pool3d(tensor, config.size_zyx)[0, 0].numpy()
     return averaged
-
-
-def engine_lungs(ct: CtVolume) -> NDArray[np.uint8]:
-    """Return the lungs that the engine's network finds, before the engine corrects them."""
-    from CovidLesionSegLib.engine.inference import predict_lungs
-    from CovidLesionSegLib.engine.models import open_lung_model
-    from CovidLesionSegLib.engine.progress import Reporter
-
-    return predict_lungs(ct, open_lung_model("cpu"), Reporter())

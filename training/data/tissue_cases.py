@@ -22,7 +22,8 @@ from CovidLesionSegLib.engine.severity import lobe_involvement_score
 from CovidLesionSegLib.engine.tissue import BLOCK_MM, CHANNELS, lung_tissue
 from CovidLesionSegLib.errors import InputError
 
-from .lobes import LungFinder, lobe_labels
+from .lobe_version import lobes_digest
+from .lobes import lobe_labels
 from .volumes import LabelledVolume, VolumeFiles, load_volume
 
 _LOG = logging.getLogger(__name__)
@@ -50,31 +51,28 @@ class TissueCase:
     digest: str
 
 
-def open_tissue(
-    files: Sequence[VolumeFiles], cache_dir: Path, find_lungs: LungFinder | None = None
-) -> list[TissueCase]:
+def open_tissue(files: Sequence[VolumeFiles], cache_dir: Path) -> list[TissueCase]:
     """Open the blocks of some cases, making what is missing.
 
     Args:
         files: The cases.
         cache_dir: Where the arrays lie; may be deleted at any time.
-        find_lungs: What a network says about the lungs of a CT; None for the engine's own.
 
     Raises:
         InputError: ``training-case-without-lobes``.
     """
-    return [_open_case(entry, cache_dir, find_lungs) for entry in files]
+    return [_open_case(entry, cache_dir) for entry in files]
 
 
-def _open_case(files: VolumeFiles, cache_dir: Path, find_lungs: LungFinder | None) -> TissueCase:
+def _open_case(files: VolumeFiles, cache_dir: Path) -> TissueCase:
     digest = files.digest()
-    text = json.dumps([_VERSION, digest, BLOCK_MM, CHANNELS])
+    text = json.dumps([_VERSION, lobes_digest(digest), BLOCK_MM, CHANNELS])
     name = f"{files.key}-tissue-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     path = cache_dir / name
     if not path.is_file():
         _LOG.info("Preparing the tissue of %s", files.key)
         volume = load_volume(files)
-        arrays = _arrays(volume, np.asarray(lobe_labels(volume, digest, cache_dir, find_lungs)))
+        arrays = _arrays(volume, np.asarray(lobe_labels(volume, digest, cache_dir)))
         partial = path.with_suffix(".partial.npz")
         np.savez(partial, **arrays)
         partial.replace(path)  # appears only when complete, also after a kill
