@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from .commands import batch, benchmark, classes, demo, export, models, phantom, segment
@@ -15,6 +17,9 @@ from .errors import CancelledError, CovidLesionSegError
 from .version import __version__
 
 _LOG = logging.getLogger(__name__)
+_PIPE_CLOSED = 141
+"""As shells tell a program that SIGPIPE ended."""
+
 _COMMANDS = (segment, batch, export, classes, demo, phantom, models, benchmark)
 
 
@@ -38,13 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when all went well, 2 for an input that can't be used, 3 for a failed run, 130
-        when interrupted.
+        when interrupted, 141 when nobody reads the output any more.
     """
     args = build_parser().parse_args(argv)
     # What a user needs to know is printed; the log is for whoever looks for a fault.
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.CRITICAL)
-    # A batch system's time-out or a closed terminal is an interrupt: clean up, leave nothing.
-    signal.signal(signal.SIGTERM, _interrupt)
+    _end_cleanly()
     try:
         with memory_told():
             return int(args.func(args))
@@ -55,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CancelledError, KeyboardInterrupt):
         _complain("Interrupted; nothing was written.", "")
         return CancelledError.exit_code
+    except BrokenPipeError:  # whoever read our output has seen enough (``| head``)
+        _close_standard_output()
+        return _PIPE_CLOSED
     except Exception as error:  # the last line of defence: no traceback for a user
         if args.debug:
             raise
@@ -67,14 +74,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CovidLesionSegError.exit_code
 
 
+def _end_cleanly() -> None:
+    """Take a batch system's time-out and a closed terminal as an interrupt: leave nothing.
+
+    Under ``nohup``, which ignores the closing of the terminal, it stays ignored.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, _interrupt)
+
+
+def _close_standard_output() -> None:
+    """Let what is still to be flushed at the end go nowhere, instead of failing again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 def _complain(message: str, hint: str) -> None:
-    sys.stderr.write(f"{message}\n")
-    if hint:
-        sys.stderr.write(f"{hint}\n")
+    with suppress(OSError):  # the terminal may have gone
+        sys.stderr.write(f"{message}\n")
+        if hint:
+            sys.stderr.write(f"{hint}\n")
 
 
 if __name__ == "__main__":

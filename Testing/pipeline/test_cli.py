@@ -93,6 +93,47 @@ def test_json_goes_alone_to_standard_output(
     assert shown.err == ""
 
 
+def test_the_demo_speaks_as_segment_does(
+    phantom_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--ct", str(phantom_file), "-o", str(tmp_path), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == json.loads((tmp_path / "result.json").read_text())
+    assert "Demo on" in shown.err
+
+
+def test_an_unset_variable_is_not_the_current_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["segment", "", "-o", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    assert "the path is empty" in capsys.readouterr().err
+
+
+def test_a_phantom_replaces_nothing_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ct_lungs.nii.gz").write_text("somebody's")
+    assert main(["phantom", str(tmp_path / "ct.nii.gz")]) == 2
+    assert "ct_lungs.nii.gz would be replaced" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["ct_lungs.nii.gz"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "CovidLesionSegLib.cli", "models", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()  # before the first line, as ``| head -0`` would
+    _, complaint = process.communicate(timeout=60)
+    assert complaint == ""
+    assert process.returncode == 141
+
+
 def test_the_table_is_printed_without_quiet(
     phantom_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,10 +195,11 @@ def test_an_output_that_is_a_file_is_refused(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_interrupt_ends_with_130_and_leaves_nothing(
-    number: signal.Signals, phantom_file: Path, tmp_path: Path
+    name: str, phantom_file: Path, tmp_path: Path
 ) -> None:
+    number = signal.Signals[name]
     folder = tmp_path / "out"
     process = subprocess.Popen(
         [
@@ -171,7 +213,7 @@ def test_interrupt_ends_with_130_and_leaves_nothing(
         stderr=subprocess.PIPE,
         text=True,
         # A background job starts with interrupts ignored; a user at a terminal does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert process.stderr is not None
     process.stderr.readline()  # the first stage has begun

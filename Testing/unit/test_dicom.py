@@ -75,7 +75,7 @@ def test_largest_ct_series_of_nested_folders(tmp_path: Path) -> None:
     (tmp_path / "DICOMDIR.txt").write_text("not an image")
     ct = read_ct(tmp_path)
     assert ct.provenance.series_instance_uid == large.datasets[0].SeriesInstanceUID
-    assert ct.flags == ()
+    assert ct.flags == ("several-series",)
 
 
 def test_series_by_uid(tmp_path: Path) -> None:
@@ -83,7 +83,9 @@ def test_series_by_uid(tmp_path: Path) -> None:
     small = Series(hu=chest_hu(seed=1)[:10], tags={"SeriesNumber": 1})
     small.write(tmp_path, prefix="SMALL")
     uid = str(small.datasets[0].SeriesInstanceUID)
-    assert read_ct(tmp_path, uid).shape_zyx[0] == 10
+    ct = read_ct(tmp_path, uid)
+    assert ct.shape_zyx[0] == 10
+    assert ct.flags == ()
     with pytest.raises(InputError) as caught:
         read_ct(tmp_path, "1.2.3.4")
     assert caught.value.code == "dicom-series"
@@ -96,7 +98,7 @@ def test_derived_series_only_as_a_last_resort(tmp_path: Path) -> None:
     Series(hu=chest_hu()[:8], tags={"SeriesNumber": 9}).write(tmp_path / "original")
     ct = read_ct(tmp_path)
     assert ct.shape_zyx[0] == 8
-    assert ct.flags == ()
+    assert ct.flags == ("several-series",)
 
 
 @pytest.mark.parametrize(("keep", "code"), [((5,), "input-slice-gap"), ((2, 3), "input-slice-gap")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,6 +133,23 @@ def test_an_unwritable_place_leaves_nothing(small: Phantom, tmp_path: Path) -> N
         write_phantom(small, tmp_path / "file" / "chest.nii.gz")
     assert caught.value.code == "output-not-written"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_leaves_no_fragment(
+    small: Phantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = sitk.WriteImage
+
+    def writes_a_part(image: sitk.Image, path: str, **options: Any) -> None:
+        write(image, path, **options)
+        if "lobes" in path:
+            os.truncate(path, Path(path).stat().st_size // 2)
+
+    monkeypatch.setattr(sitk, "WriteImage", writes_a_part)
+    with pytest.raises(CovidLesionSegError) as caught:
+        write_phantom(small, tmp_path / "chest.nii.gz")
+    assert caught.value.code == "output-not-written"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["chest.nrrd", ".nii.gz", "chest"])

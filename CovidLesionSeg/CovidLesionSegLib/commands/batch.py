@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import count, path, seconds
 from .console import err, out
 
 if TYPE_CHECKING:
@@ -25,23 +25,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "inputs",
-        type=Path,
+        type=path,
         nargs="+",
         metavar="INPUT",
         help="image or DICOM files, folders of them at any depth (every CT series is a case), "
         "or a CSV with a column 'path' and, if wanted, 'case' and 'series_instance_uid'",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
+    parser.add_argument("-o", "--output", type=path, required=True, help="folder for the results")
     parser.add_argument("--resume", action="store_true", help="go on with the batch in that folder")
     parser.add_argument(
         "--retry-failed", action="store_true", help="go on, and try failed cases again"
     )
-    parser.add_argument(
-        "--workers", type=_count, help="processes (default 1; with ray one per GPU)"
-    )
+    parser.add_argument("--workers", type=count, help="processes (default 1; with ray one per GPU)")
     parser.add_argument(
         "--case-timeout",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="a case that takes longer has failed, and its worker is started anew (default: no "
         "limit; give several times what a case takes, and a minute for the start)",
@@ -59,26 +57,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--address", help="ray: cluster to use, for example auto; without it, this machine"
     )
     parser.add_argument("--model", help="id of a model (see: covid-lesion-seg models list)")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="use this weight file")
+    parser.add_argument("--weights", type=path, metavar="FILE", help="use this weight file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps")
     parser.add_argument("--threshold", type=float, help="probability of infection, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
     parser.set_defaults(func=run, lobes=None)
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return count
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError("more than 0 seconds")
-    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .arguments import count, path
 from .benchmark_child import FRAMES
 from .console import err, out
 
@@ -28,19 +29,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "its own, and compare it with a plain reference measured in the same run: the published "
         "networks in float32, one whole slice at a time.",
     )
-    parser.add_argument("--ct", type=Path, help="CT to use; without it, a phantom")
+    parser.add_argument("--ct", type=path, help="CT to use; without it, a phantom")
     parser.add_argument(
         "--size", type=int, nargs=2, default=(300, 512), metavar=("SLICES", "PIXELS"),
         help="size of the phantom (default: 300 slices of 512 x 512)",
     )  # fmt: skip
     parser.add_argument("--models", nargs="*", help="default: every installed one, and consensus")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps")
-    parser.add_argument("--runs", type=int, default=1, help="how many times; the median counts")
+    parser.add_argument("--runs", type=count, default=1, help="how many times; the median counts")
     parser.add_argument(
         "--reference-slices", type=int, default=3, help="slices of the reference; 0 for none"
     )
-    parser.add_argument("-o", "--output", type=Path, help="folder for benchmark.json and .png")
-    parser.add_argument("--run-times", type=Path, help="add to the times that the module shows")
+    parser.add_argument("-o", "--output", type=path, help="folder for benchmark.json and .png")
+    parser.add_argument("--run-times", type=path, help="add to the times that the module shows")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.set_defaults(func=run)
 

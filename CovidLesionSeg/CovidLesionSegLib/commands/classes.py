@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from CovidLesionSegLib.errors import InputError
 
+from .arguments import path
 from .console import err, out, region_table
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         f"learned it from experts' slices. Writes {SEGMENTATION} and {TABLE}, with the percentages "
         "by the HU border beside them; the result itself stays as it is.",
     )
-    parser.add_argument("result", type=Path, help="folder of a result, or its result.json")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--ct", type=Path, help="the CT that was segmented (file, DICOM folder)")
+    parser.add_argument("result", type=path, help="folder of a result, or its result.json")
+    parser.add_argument("-o", "--output", type=path, required=True, help="folder to write to")
+    parser.add_argument("--ct", type=path, help="the CT that was segmented (file, DICOM folder)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(func=run)
 

@@ -7,8 +7,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from .console import out
-from .segment import add_options, report, segment_to_folder
+from .arguments import path
+from .console import err
+from .segment import add_options, segment_to_folder, tell
 
 DATA_VARIABLE = "COVID_LESION_SEG_DATA"
 """Environment variable with the folder of the development data; `dev.py` sets it."""
@@ -24,9 +25,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Segment a sample: a given CT, else a real case of the development data "
         f"if {DATA_VARIABLE} names its folder, else the synthetic phantom.",
     )
-    parser.add_argument("--ct", type=Path, help="use this CT")
+    parser.add_argument("--ct", type=path, help="use this CT")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("demo-output"), help="folder for the results"
+        "-o",
+        "--output",
+        type=path,
+        default=Path("demo-output"),
+        help="folder for the results",
     )
     add_options(parser)
     parser.set_defaults(func=run)
@@ -39,19 +44,24 @@ def _real_case() -> Path | None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    console = out()
     ct = args.ct or _real_case()
     if ct is not None:
         kind = "the CT you named" if args.ct else "a real CT of the development data"
-        console.print(f"Demo on {kind}: {ct}")
+        _announce(f"Demo on {kind}: {ct}", args)
         result, paths = segment_to_folder(ct, args.output, args)
     else:
-        console.print("Demo on the synthetic phantom (no real CT is at hand).")
+        _announce("Demo on the synthetic phantom (no real CT is at hand).", args)
         with tempfile.TemporaryDirectory() as folder:
             from CovidLesionSegLib.engine.phantom import PhantomSpec, make_phantom, write_phantom
 
             phantom = Path(folder, "phantom.nii.gz")
             write_phantom(make_phantom(PhantomSpec(seed=args.seed)), phantom)
             result, paths = segment_to_folder(phantom, args.output, args)
-    report(result, paths)
+    tell(result, paths, args)
     return 0
+
+
+def _announce(text: str, args: argparse.Namespace) -> None:
+    """Say what is segmented, where it is in nobody's way: standard output may be JSON."""
+    if not args.quiet:
+        err().print(text)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CovidLesionSegLib.errors import InputError
 
+from .arguments import path
 from .console import out
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Write a finished result in other formats. Nothing that is written names "
         "the patient, unless --identified is given.",
     )
-    parser.add_argument("result", type=Path, help="folder of a result, or its result.json")
+    parser.add_argument("result", type=path, help="folder of a result, or its result.json")
     parser.add_argument(
         "--format",
         required=True,
         metavar="NAME[,NAME]",
         help=f"one or several of: {', '.join(all_formats())}",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--ct", type=Path, help="the CT that was segmented (file, DICOM folder)")
+    parser.add_argument("-o", "--output", type=path, required=True, help="folder to write to")
+    parser.add_argument("--ct", type=path, help="the CT that was segmented (file, DICOM folder)")
     parser.add_argument("--name", help="begin of the file names, covid-lesion-seg by default")
     parser.add_argument(
         "--identified",
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     job = read_export_job(args.result, args.ct, identified=args.identified)
     written = export_files(job, chosen, args.output, args.name or DEFAULT_STEM, force=args.force)
     console = out()
-    for paths in written.values():
-        for path in paths:
-            console.print(str(path))
+    for files in written.values():
+        for file in files:
+            console.print(str(file))
     return 0
 
 

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from CovidLesionSegLib.errors import CovidLesionSegError, WeightsMismatchError
@@ -18,6 +17,8 @@ from CovidLesionSegLib.weights.importer import (
 )
 from CovidLesionSegLib.weights.locations import SHARED_VARIABLE
 from CovidLesionSegLib.weights.store import StoredModel, WeightsStore, default_store
+
+from .arguments import path
 
 _GAP = 2
 """Characters between two columns of a table."""
@@ -46,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     remove.add_argument("id", metavar="ID")
 
     importing = _add_action(actions, "import", "add weights of yours or of a publication")
-    importing.add_argument("file", metavar="FILE", type=Path, help=".safetensors, .pth or .pt")
+    importing.add_argument("file", metavar="FILE", type=path, help=".safetensors, .pth or .pt")
     importing.add_argument("--id", metavar="NAME", help="id in the store")
     importing.add_argument("--family", help="refuse any other network family")
     importing.add_argument(

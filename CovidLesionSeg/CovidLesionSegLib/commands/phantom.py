@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from CovidLesionSegLib.errors import InputError
+
+from .arguments import path
 from .console import out
 
 
@@ -15,8 +17,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="write a synthetic chest CT with known lesions",
         description="Write a synthetic chest CT and, beside it, its ground truth.",
     )
-    parser.add_argument("output", type=Path, help="file to write, for example phantom.nii.gz")
+    parser.add_argument("output", type=path, help="file to write, for example phantom.nii.gz")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another patient")
+    parser.add_argument("--force", action="store_true", help="replace files that are there")
     parser.set_defaults(func=run)
 
 
@@ -26,10 +29,18 @@ def run(args: argparse.Namespace) -> int:
         PhantomSpec,
         check_phantom_path,
         make_phantom,
+        phantom_paths,
         write_phantom,
     )
 
     output = check_phantom_path(args.output)  # before the work, not after it
-    for path in write_phantom(make_phantom(PhantomSpec(seed=args.seed)), output):
-        out().print(str(path))
+    there = [path.name for path in phantom_paths(output) if path.exists()]
+    if there and not args.force:
+        raise InputError(
+            "phantom-exists",
+            f"{', '.join(there)} would be replaced.",
+            "Choose another name, or allow it with --force.",
+        )
+    for file in write_phantom(make_phantom(PhantomSpec(seed=args.seed)), output):
+        out().print(str(file))
     return 0

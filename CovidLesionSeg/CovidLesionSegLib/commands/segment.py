@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import path
 from .console import err, lobe_table, out, progress_bar
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="segment the infection in one chest CT",
         description="Segment the infection in one chest CT and measure it per lobe.",
     )
-    parser.add_argument("ct", type=Path, help="NIfTI, NRRD or MetaImage file, or DICOM folder")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
+    parser.add_argument("ct", type=path, help="NIfTI, NRRD or MetaImage file, or DICOM folder")
+    parser.add_argument("-o", "--output", type=path, required=True, help="folder for the results")
     add_options(parser)
     parser.set_defaults(func=run)
 
@@ -34,11 +36,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="id of a model (see: covid-lesion-seg models list), several joined by '+', "
         "or 'consensus' for all installed ones together",
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="use this weight file")
+    parser.add_argument("--weights", type=path, metavar="FILE", help="use this weight file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps")
     parser.add_argument(
         "--lobes",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="label map with the lobes, or the word lungmask to run that program if installed",
     )
@@ -68,11 +70,7 @@ def options_from(args: argparse.Namespace) -> SegmentOptions:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    result, paths = segment_to_folder(args.ct, args.output, args)
-    if args.json:
-        sys.stdout.write(paths["result"].read_text(encoding="utf-8"))
-    elif not args.quiet:
-        report(result, paths)
+    tell(*segment_to_folder(args.ct, args.output, args), args)
     return 0
 
 
@@ -93,14 +91,22 @@ def segment_to_folder(
         return write_outputs(result, folder, reporter)
 
 
-def report(result: SegmentationResult, paths: dict[str, Path]) -> None:
-    """Print the table, the warnings and where the files are."""
+def tell(result: SegmentationResult, paths: Mapping[str, Path], args: argparse.Namespace) -> None:
+    """Print what the options ask for: the table, `result.json` or nothing."""
+    if args.json:
+        sys.stdout.write(paths["result"].read_text(encoding="utf-8"))
+    elif not args.quiet:
+        _report(result, paths)
+
+
+def _report(result: SegmentationResult, paths: Mapping[str, Path]) -> None:
     console = out()
     console.print(lobe_table(result))
     for warning in result.warnings:
         err().print(f"Note: {warning}")
     seconds = sum(result.run.timings_s.values())
-    console.print(f"{len(result.lesions)} lesions, {seconds:.0f} s on {result.run.device}.")
+    lesions = "1 lesion" if len(result.lesions) == 1 else f"{len(result.lesions)} lesions"
+    console.print(f"{lesions}, {seconds:.0f} s on {result.run.device}.")
     for kind in ("overview", "scene", "segmentation"):
         if kind in paths:
             console.print(f"{kind.capitalize():<13}{paths[kind]}")

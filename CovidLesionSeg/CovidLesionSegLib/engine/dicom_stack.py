@@ -122,6 +122,8 @@ def choose_stack(slices: Sequence[SliceHeader], same_voxels: SameVoxels) -> Stac
     flags = []
     if chosen[0].derived:
         flags.append("derived-series")
+    if sum(len(series) >= MIN_SLICES for series in by_series.values()) > 1:
+        flags.append("several-series")
     if len(by_series[chosen[0].series_uid]) - len(chosen) >= MIN_SLICES:
         flags.append("several-acquisitions")
     unique = _sorted({(header.instance_uid, header.frame): header for header in chosen}.values())

@@ -107,6 +107,7 @@ FLAG_TEXT = {
     "slices-not-contiguous": "There are gaps between the slices; volumes are estimates.",
     "duplicates-dropped": "Slices that were there twice were used once.",
     "several-acquisitions": "The series holds several acquisitions; the largest was used.",
+    "several-series": "The folder holds several CT series; the largest underived was used.",
     "derived-series": "The series was derived from another one (reformatted or processed).",
     "unreadable-files": "Some files of the folder could not be read and were left out.",
 }

@@ -4,7 +4,7 @@ The anatomy is a set of implicit functions in mm (LPS, middle of the chest at
 the origin), drawn once per seed; a grid only samples it. Right is x < 0.
 """
 
-from .files import check_phantom_path, write_phantom
+from .files import check_phantom_path, phantom_paths, write_phantom
 from .phantom import Phantom, make_phantom, measure_truth, place_lesions
 from .spec import LOBES, LesionSpec, PhantomSpec
 from .truth import LesionTruth, Truth, TruthRow
@@ -20,6 +20,7 @@ __all__ = [
     "check_phantom_path",
     "make_phantom",
     "measure_truth",
+    "phantom_paths",
     "place_lesions",
     "write_phantom",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from CovidLesionSegLib.engine.atomic import atomic_path
+from CovidLesionSegLib.engine.headers import read_header
+from CovidLesionSegLib.engine.payload import check_payload
+from CovidLesionSegLib.engine.readers import kind_of
 from CovidLesionSegLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,24 +51,25 @@ def write_phantom(phantom: Phantom, path: Path) -> tuple[Path, ...]:
         InputError: ``phantom-path``: the name does not end in ``.nii.gz``.
         CovidLesionSegError: ``output-not-written``.
     """
-    path = check_phantom_path(path)
-    stem = path.name[: -len(ENDING)]
-    volumes = {path: phantom.hu} | {
-        path.with_name(f"{stem}_{part}{ENDING}"): array
-        for part, array in (
-            ("infection", phantom.infection),
-            ("lungs", phantom.lungs),
-            ("lobes", phantom.lobes),
-        )
-    }
-    table = path.with_name(f"{stem}_truth.json")
-    text = json.dumps(phantom.describe(), indent=1)
-    for target, array in volumes.items():
-        with atomic_path(target) as temporary:
+    targets = phantom_paths(check_phantom_path(path))
+    arrays: tuple[npt.NDArray[Any], ...] = (
+        *(phantom.hu, phantom.infection),
+        *(phantom.lungs, phantom.lobes),
+    )
+    with ExitStack() as stack:  # all of them or none
+        *volumes, table = [stack.enter_context(atomic_path(target)) for target in targets]
+        for temporary, array in zip(volumes, arrays, strict=True):
             _write_image(array, phantom.affine, temporary)
-    with atomic_path(table) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return (*volumes, table)
+        table.write_text(json.dumps(phantom.describe(), indent=1), encoding="utf-8")
+    return targets
+
+
+def phantom_paths(path: Path) -> tuple[Path, ...]:
+    """Return the files that a phantom of this name has: CT, infection, lungs, lobes, truth."""
+    stem = path.name[: -len(ENDING)]
+    parts = ("_infection", "_lungs", "_lobes")
+    masks = (path.with_name(f"{stem}{part}{ENDING}") for part in parts)
+    return (path, *masks, path.with_name(f"{stem}_truth.json"))
 
 
 def _write_image(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> None:
@@ -79,5 +84,6 @@ def _write_image(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path:
     image.SetOrigin([float(v) for v in affine[:3, 3]])
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
+        check_payload(read_header(path, kind_of(path)))  # ITK is silent about a full disk
+    except (RuntimeError, InputError) as error:
         raise OSError(str(error)) from error
