@@ -14,7 +14,7 @@ from CovidLesionSegLib.export.review_files import write_training_case
 from Testing.support.tiny_volumes import make_arrays, write_case, write_image
 from training.config import DataConfig
 from training.data.lung_labels import split_sides, three_class_lungs
-from training.data.store import StoredCase, open_store
+from training.data.store import StoredCase, open_store, wanted_volumes
 from training.data.volumes import NOT_LABELLED, find_volumes, load_volume
 from training.splits import VOLUMES, load_split, split_of
 
@@ -56,6 +56,27 @@ def test_a_mask_that_does_not_fit_is_refused(tiny_data: Path, fault: str) -> Non
         load_volume(find_volumes(tiny_data / "tiny")[0])
     assert caught.value.code == "training-data-mismatch"
     assert "a_infection.nii.gz" in caught.value.message
+
+
+@pytest.mark.parametrize("role", ["ct", "infection", "lung"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
+def test_a_file_that_ends_too_early_is_refused(tiny_data: Path, role: str, share: float) -> None:
+    path = tiny_data / "tiny" / f"a_{role}.nii.gz"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError) as caught:
+        load_volume(find_volumes(tiny_data / "tiny")[0])
+    assert caught.value.code == "input-truncated"
+    assert path.name in caught.value.message
+
+
+def test_a_ct_with_voxels_that_are_not_numbers_is_refused(tiny_data: Path) -> None:
+    hu, _, _ = make_arrays(0)
+    hu = hu.astype(np.float32)
+    hu[4, 20, 20] = np.nan
+    write_image(tiny_data / "tiny" / "a_ct.nii.gz", hu)
+    with pytest.raises(InputError, match="a_ct.nii.gz: Some voxels are not numbers"):
+        load_volume(find_volumes(tiny_data / "tiny")[0])
 
 
 def test_masks_follow_the_orientation_of_the_ct(tmp_path: Path) -> None:
@@ -142,6 +163,14 @@ def test_an_unknown_case_is_named(tiny_data: Path, recipe: SliceRecipe, tmp_path
         open_store(tiny_data, ("tiny",), recipe, tmp_path / "cache", ["a", "z"])
     assert caught.value.code == "training-case-unknown"
     assert "z" in caught.value.message
+
+
+def test_a_key_of_two_sources_is_refused(tiny_data: Path) -> None:
+    write_case(tiny_data / "ours", "b", 7)
+    with pytest.raises(InputError, match="Both tiny and ours hold a case named b") as caught:
+        wanted_volumes(tiny_data, ("tiny", "ours"), ("a",))
+    assert caught.value.code == "training-case-twice"
+    assert len(wanted_volumes(tiny_data, ("tiny", "tiny"))) == 3
 
 
 def test_no_patient_is_on_both_sides_of_a_split() -> None:

@@ -63,7 +63,7 @@ def open_store(
         keys: Cases to open; None opens all.
 
     Raises:
-        InputError: Inconsistent data, or ``training-case-unknown``.
+        InputError: What `wanted_volumes` and `load_volume` refuse.
     """
     wanted = wanted_volumes(data_dir, sources, keys)
     return [_open_case(files, recipe, cache_dir) for files in wanted]
@@ -72,8 +72,23 @@ def open_store(
 def wanted_volumes(
     data_dir: Path, sources: Sequence[str], keys: Sequence[str] | None = None
 ) -> list[VolumeFiles]:
-    """Return the files of some cases, all by default; the errors are those of `open_store`."""
-    found = {files.key: files for source in sources for files in find_volumes(data_dir / source)}
+    """Return the files of some cases, all by default.
+
+    Raises:
+        InputError: Inconsistent data, ``training-case-unknown``, or ``training-case-twice`` for
+            a key in more than one source: which of the two was meant, only a person knows.
+    """
+    found: dict[str, VolumeFiles] = {}
+    for source in dict.fromkeys(sources):
+        for files in find_volumes(data_dir / source):
+            if files.key in found:
+                raise InputError(
+                    "training-case-twice",
+                    f"Both {found[files.key].ct.parent.name} and {source} hold a case named "
+                    f"{files.key}.",
+                    "Rename one of them, or leave one of the sources out.",
+                )
+            found[files.key] = files
     wanted = sorted(found) if keys is None else list(keys)
     missing = sorted(set(wanted) - set(found))
     if missing:

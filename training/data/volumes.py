@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.headers import read_header
+from CovidLesionSegLib.engine.payload import check_finite, check_payload
 from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.errors import InputError
 
@@ -98,7 +100,8 @@ def load_volume(files: VolumeFiles) -> LabelledVolume:
     """Read one case and check that masks and CT share their grid and their values.
 
     Raises:
-        InputError: ``training-data-mismatch``.
+        InputError: ``training-data-mismatch``, or what the engine's reader of CTs refuses, above
+            all ``input-truncated`` for a file that is damaged or ends too early.
     """
     hu, affine = _read(files.ct)
     ct = CtVolume.from_array(
@@ -128,12 +131,25 @@ def _read_mask(
 def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     import SimpleITK as sitk  # noqa: N813 (the field's abbreviation)
 
+    _check_file(path)
     image = sitk.ReadImage(str(path))
     affine = np.eye(4)
     direction = np.reshape(image.GetDirection(), (3, 3))
     affine[:3, :3] = direction * np.asarray(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
     return sitk.GetArrayFromImage(image), affine
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a damaged file by its name: SimpleITK reads half a file without an error."""
+    try:
+        header = read_header(path, "nifti")
+        check_payload(header)
+        check_finite(header)
+    except InputError as error:
+        if path.name in error.message:
+            raise
+        raise InputError(error.code, f"{path.name}: {error.message}", error.hint) from error
 
 
 def _mismatch(reason: str) -> InputError:
