@@ -54,10 +54,13 @@ class CovidLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._sceneTimer = None
 
     def setup(self):
         """Build the panel; nothing is computed and nothing third-party imported."""
         ScriptedLoadableModuleWidget.setup(self)
+        import qt
+
         from CovidLesionSegLib.app.panel import Panel
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/CovidLesionSeg.ui"))
@@ -66,15 +69,21 @@ class CovidLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CovidLesionSegLogic()
         self.panel = Panel(self.ui)
+        self._sceneTimer = qt.QTimer()
+        self._sceneTimer.setSingleShot(True)
+        self._sceneTimer.setInterval(0)
+        self._sceneTimer.connect("timeout()", self.initializeParameterNode)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
 
     def cleanup(self):
         """Stop a run and let go of the scene when the module is unloaded."""
+        if self._sceneTimer is not None:
+            self._sceneTimer.stop()
         self.setParameterNode(None)
         if self.panel is not None:
             self.panel.close()
@@ -83,11 +92,11 @@ class CovidLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         """Preselect the CT that is being looked at."""
         self.initializeParameterNode()
-        self.panel.review.enter()
+        self.panel.enter()
 
     def exit(self):
         """Leave no keys and tools behind; a run goes on."""
-        self.panel.review.exit()
+        self.panel.exit()
 
     def onReload(self):
         """Reload the package as well; Slicer itself reloads this file only."""
@@ -102,9 +111,13 @@ class CovidLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
         self.panel.closeScene()
 
-    def onSceneEndClose(self, _caller, _event):
-        """Begin again in the new scene, shown or not: a saved review opens itself."""
-        self.initializeParameterNode()
+    def onSceneChanged(self, _caller, _event):
+        """Begin again in the new scene, shown or not: a saved review opens itself.
+
+        Not at once: nodes are still being put together, and Slicer's own widgets, the embedded
+        Segment Editor among them, choose their nodes anew after these events.
+        """
+        self._sceneTimer.start()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeRemoved(self, _caller, _event, node):
@@ -112,7 +125,12 @@ class CovidLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.onNodeRemoved(node)
 
     def initializeParameterNode(self):
-        """Use the scene's parameter node, and the active background volume as its CT."""
+        """Use the scene's parameter node, and the active background volume as its CT.
+
+        Not while the scene is being read: an event follows when it is complete.
+        """
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
         self.setParameterNode(self.logic.getParameterNode())
         if self._parameterNode.inputVolume is None:
             self._parameterNode.inputVolume = self.logic.activeVolume()

@@ -191,6 +191,7 @@ class Host:
         self.panel.run.abandon()
         self.scene.Clear(0)
         slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+        self.qtApplication.processEvents()
         # A test may have left the module or closed the panel, which lets go of its keys.
         self.widget.enter()
         self.asked, self.answers, self.slotErrors = [], [], []

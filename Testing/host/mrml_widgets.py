@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 from .pythonqt import Loader, raw, wrap
@@ -27,6 +28,7 @@ class _NodeComboBox(QtWidgets.QComboBox):
         self._scene: Any = None
         self._types: list[str] = []
         self._flags: dict[str, bool] = {}
+        self._attributes: dict[str, str] = {}
         self._id = ""
         # As narrow as the panel needs it, whatever the nodes are called.
         policy = QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -35,8 +37,21 @@ class _NodeComboBox(QtWidgets.QComboBox):
 
     def setMRMLScene(self, scene: Any) -> None:
         self._scene = scene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
+        for event in (scene.NodeRemovedEvent, scene.EndCloseEvent):
             scene.AddObserver(event, lambda *_: self._refill())
+        scene.AddObserver(scene.NodeAddedEvent, self._onNodeAdded)
+        self._refill()
+
+    def addAttribute(self, nodeType: str, name: str) -> None:
+        """List only nodes that have an attribute, whatever its value."""
+        self._attributes[nodeType] = name
+        self._refill()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAdded(self, _scene: Any, _event: str, node: Any) -> None:
+        if node.GetClassName() in self._attributes:
+            # As the real one: a node is listed as soon as it has the attribute.
+            node.AddObserver("ModifiedEvent", lambda *_: self._refill())
         self._refill()
 
     def currentNode(self) -> Any:
@@ -55,11 +70,16 @@ class _NodeComboBox(QtWidgets.QComboBox):
         for name in self._types:
             for index in range(self._scene.GetNumberOfNodesByClass(name)):
                 node = self._scene.GetNthNodeByClass(index, name)
-                if node.GetClassName() == name and not node.GetHideFromEditors():
+                if node.GetClassName() == name and self._isListed(node):
                     QtWidgets.QComboBox.addItem(self, node.GetName(), node.GetID())
         QtWidgets.QComboBox.setCurrentIndex(self, max(0, QtWidgets.QComboBox.findData(self, keep)))
         QtCore.QObject.blockSignals(self, False)
         self._changed()
+
+    def _isListed(self, node: Any) -> bool:
+        wanted = self._attributes.get(node.GetClassName())
+        hasIt = wanted is None or node.GetAttribute(wanted) is not None
+        return hasIt and not node.GetHideFromEditors()
 
     def _changed(self, *_args: Any) -> None:
         chosen = QtWidgets.QComboBox.currentData(self) or ""
@@ -97,6 +117,15 @@ class _SegmentEditor(QtWidgets.QWidget):
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._node: Any = None
         self._effect = ""
+        self._readOnly = False
+
+    def setReadOnly(self, readOnly: bool) -> None:
+        self._readOnly = readOnly
+
+    def _isReadOnly(self) -> bool:
+        return self._readOnly
+
+    readOnly = QtCore.Property(bool, _isReadOnly, setReadOnly)
 
     def setMRMLScene(self, scene: Any) -> None:
         self._logic.SetMRMLScene(scene)
@@ -106,6 +135,8 @@ class _SegmentEditor(QtWidgets.QWidget):
         self._logic.SetSegmentEditorNode(node)
 
     def setSegmentationNode(self, node: Any) -> None:
+        if node is not None and node.GetScene().IsBatchProcessing():
+            raise AssertionError("the editor takes no node while the scene is being read")
         self._node.SetAndObserveSegmentationNode(node)
         self._logic.SetSegmentationNode(node)
 

@@ -254,6 +254,7 @@ def test_fast_or_accurate_is_chosen_and_remembered(host: Host, two_models: list[
     assert optionsOf(host.widget._parameterNode)["model"] == "consensus"
     host.ui.deviceComboBox.setCurrentIndex(host.ui.deviceComboBox.findData("cpu"))
     host.scene.Clear(0)
+    host.rest(0.05)
     assert optionsOf(host.widget._parameterNode) == {"device": "cpu", "model": "consensus"}
     box.setCurrentIndex(0)
     fillChoices(host.ui)

@@ -192,7 +192,7 @@ def test_closing_the_scene_ends_the_run(host: Host) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     assert temporary_folders() == []
-    assert "Load a chest CT" in host.ui.segmentButton.toolTip
+    host.wait(lambda: "Load a chest CT" in host.ui.segmentButton.toolTip, 1.0)
 
 
 def test_deleting_the_ct_ends_the_run(host: Host, ct: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import qt
@@ -12,8 +13,7 @@ from CovidLesionSegLib.errors import CancelledError, CovidLesionSegError
 from CovidLesionSegLib.mrml.display import jumpTo, pointOfInterestRas, setLungWindow
 from CovidLesionSegLib.mrml.result_import import ImportedRun
 from CovidLesionSegLib.mrml.review_session import ReviewSession
-from CovidLesionSegLib.mrml.run_nodes import isResult, nodeOfRun
-from CovidLesionSegLib.mrml.scene import ResultNodes
+from CovidLesionSegLib.mrml.run_nodes import FACTS, isResult, nodeOfRun
 from CovidLesionSegLib.mrml.volume_input import checkVolumeNode
 
 from .choices import diagnostics, fillChoices, optionsOf, showTimes
@@ -21,7 +21,7 @@ from .dialogs import Dialogs
 from .exportPanel import ExportPanel
 from .help import helpHtml
 from .memory import recall, remember
-from .resultView import ResultView
+from .resultView import ResultView, resultsIn, showAlone
 from .reviewPanel import ReviewPanel
 from .runTime import rememberTime
 from .segmentationRun import RunListener, RunState, SegmentationRun, inputRemoved
@@ -29,6 +29,7 @@ from .texts import MINIMUM_SLICER, durationText, stageText
 from .torchRequirement import ensureTorch
 from .widgets import setUsable, showAsError
 
+_LOG = logging.getLogger(__name__)
 _BAR = 1000
 
 
@@ -46,6 +47,10 @@ class Panel:
         self._lastError: CovidLesionSegError | None = None
         self._options: dict[str, Any] = {}
         self._timesFor: tuple[str, int] | None = None
+        self._refused: Any = None
+        self._refusal = ""
+        self._isEntered = False
+        self._fresh: tuple[Any, tuple[float, float, float]] | None = None
         self._showing = False
         self.run = SegmentationRun(
             RunListener(self._onState, self._onProgress, self._onResult, self._onFailed)
@@ -54,8 +59,11 @@ class Panel:
         self.review = ReviewPanel(ui, self._showNumbers)
         self.export = ExportPanel(ui, self._dialogs, self.review.refresh)
         fillChoices(ui)
+        # Every result that can be reviewed has it, whichever version has made it.
+        ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", FACTS)
         self._connect()
         self._onState(RunState.IDLE)
+        self._showSelector()
         self.result.show(None, None)
         self.review.open(None)
         self.export.open(None)
@@ -71,17 +79,31 @@ class Panel:
     def update(self) -> None:
         """Show what the parameter node says."""
         parameters = self._parameters
-        if parameters is None:
+        # While a scene is being read its nodes are there and what belongs to them isn't.
+        if parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
         if not self.run.isBusy:
             setUsable(self._ui.segmentButton, self._whyNot(), _("Segment the infection in this CT"))
         self._ui.thresholdSlider.setEnabled(parameters.useThreshold)
         self._showTimes()
         node = parameters.resultSegmentation
+        wanted = node if isResult(node) else None
         shown = self.review.session.node if self.review.session is not None else None
-        if node is not shown:
-            self._open(node if isResult(node) else None)
+        if wanted is not (self._refused or shown):
+            self._open(wanted)
+        self._showSelector()
         self.result.updateOpacity()
+
+    def enter(self) -> None:
+        """The user looks at the module: switch its keys on, show what has come meanwhile."""
+        self._isEntered = True
+        self.review.enter()
+        self._showFresh()
+
+    def exit(self) -> None:
+        """The user looks at another module: leave keys, tools and views to it."""
+        self._isEntered = False
+        self.review.exit()
 
     def onNodeRemoved(self, node: Any) -> None:
         """Follow a node that leaves the scene."""
@@ -90,16 +112,23 @@ class Panel:
         session = self.review.session
         if session is not None and node in (session.node, nodeOfRun(session.node, "ct")):
             self._open(None)
+            if node is session.node:
+                # The parameter node names it until it has left.
+                self._refused = node
+        self._showSelector(leaving=node)
 
     def closeScene(self) -> None:
         """Let go of the scene; a run under way ends without a result."""
-        self.run.abandon()
-        self._open(None)
+        # First of all: nothing that follows may look at the scene that closes.
         self.setParameterNode(None)
+        self.run.abandon()
+        self._fresh = None
+        self._open(None)
         self._status("")
 
     def close(self) -> None:
         """Let go of everything: the module is unloaded."""
+        self.setParameterNode(None)
         self.run.abandon()
         self.export.close()
         self.review.close()
@@ -172,6 +201,8 @@ class Panel:
         return ""
 
     def _onSegment(self, _checked: bool = False) -> None:
+        if self._parameters is None:
+            return
         if self.run.isBusy:
             self.run.cancel()
             return
@@ -233,21 +264,21 @@ class Panel:
                 self._options["model"], self._options["device"], result.ct.hu.size, self.run.seconds
             )
             self._timesFor = None
-        setLungWindow(nodes.ct)
-        self._hideOthers(nodes)
         self._open(nodes.segmentation, run)
         self._parameters.resultSegmentation = nodes.segmentation
-        jumpTo(slicer.mrmlScene, pointOfInterestRas(result, nodes.ct))
-        self._ui.boundaryCheckBox.setChecked(False)
-        self.result.showMap("")
+        self._fresh = (nodes.segmentation, pointOfInterestRas(result, nodes.ct))
+        if self._isEntered:
+            self._showFresh()
 
-    def _hideOthers(self, nodes: ResultNodes) -> None:
-        """Hide earlier results of the same CT: two outlines on one lesion are unreadable."""
-        scene = slicer.mrmlScene
-        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
-            node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
-            if isResult(node) and node is not nodes.segmentation and node.GetDisplayNode():
-                node.GetDisplayNode().SetVisibility(nodeOfRun(node, "ct") is not nodes.ct)
+    def _showFresh(self) -> None:
+        """Turn the views to what a run has found; who works elsewhere keeps his views."""
+        fresh, self._fresh = self._fresh, None
+        session = self.review.session
+        if fresh is None or session is None or session.node is not fresh[0]:
+            return
+        setLungWindow(nodeOfRun(session.node, "ct"))
+        jumpTo(slicer.mrmlScene, fresh[1])
+        self.result.showMap("")
 
     def _onFailed(self, error: CovidLesionSegError) -> None:
         self._lastError = error
@@ -262,17 +293,45 @@ class Panel:
                 self._start({**self._options, "device": "cpu"})
 
     def _open(self, node: Any, run: ImportedRun | None = None) -> None:
-        """Show and review a result of the scene, fresh from its run or not, or none."""
-        session = None
-        if node is not None:
-            context, book = (run.context, run.book) if run is not None else (None, None)
-            try:
-                session = ReviewSession(node, context, self._saveEditorState, book)
-            except CovidLesionSegError as error:
-                self._status(f"{error.message} {error.hint}", isError=True)
+        """Show and review a result of the scene, fresh from its run or not, or none.
+
+        One that can't be shown is told once, until another one is chosen.
+        """
+        before, self._refused, self._refusal = self._refusal, None, ""
+        try:
+            self._show(None if node is None else self._sessionOf(node, run))
+        except CovidLesionSegError as error:
+            self._refusal = f"{error.message} {error.hint}"
+        except Exception as error:  # half a result must not pass for a whole one
+            _LOG.exception("The result could not be shown")
+            self._refusal = _(
+                "This result can't be shown ({kind}: {text}). Something of it is missing in the "
+                "scene; segment the CT again, the segmentation itself stays."
+            ).format(kind=type(error).__name__, text=error)
+        if self._refusal:
+            self._refused = node
+            self._show(None)
+        if self._refusal and not self.run.isBusy:
+            self._status(self._refusal, isError=True)
+        elif before and self._ui.statusLabel.text == before:
+            self._status("")
+
+    def _sessionOf(self, node: Any, run: ImportedRun | None) -> ReviewSession:
+        context, book = (run.context, run.book) if run is not None else (None, None)
+        return ReviewSession(node, context, self._saveEditorState, book)
+
+    def _show(self, session: ReviewSession | None) -> None:
         self.review.open(session)
         self.export.open(session)
         self._showNumbers()
+        if session is not None:
+            showAlone(session.node)
+
+    def _showSelector(self, leaving: Any = None) -> None:
+        """Offer the choice of a result while there is one, shown or not."""
+        isThere = any(node is not leaving for node in resultsIn(slicer.mrmlScene))
+        for widget in (self._ui.resultLabel, self._ui.resultSelector):
+            widget.setVisible(isThere)
 
     def _saveEditorState(self) -> None:
         self._ui.segmentEditor.saveStateForUndo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import qt
@@ -10,11 +11,11 @@ from slicer.i18n import tr as _
 
 from CovidLesionSegLib.engine.flags import warnings_for
 from CovidLesionSegLib.engine.result import Lobe, Measure, Quantification, RegionRow
-from CovidLesionSegLib.mrml.display import showInSliceViews
-from CovidLesionSegLib.mrml.run_nodes import flagsOfRun, nodeOfRun
+from CovidLesionSegLib.mrml.display import hideMap, setMapOpacity, showInSliceViews
+from CovidLesionSegLib.mrml.run_nodes import flagsOfRun, isResult, nodeOfRun
 
 from .definitionTexts import definitionText
-from .widgets import fitHeight, setColumns
+from .widgets import fitHeight, setColumns, setUsable
 
 REGION = "region"
 COLUMNS = ("volume_ml", "infected_ml", "infected_percent", "involvement_score")
@@ -45,15 +46,20 @@ class ResultView:
         self._ui = ui
         self._opacity = opacity
         self._node: Any = None
+        self._boxes = {"boundary": ui.boundaryCheckBox, "agreement": ui.agreementCheckBox}
         headings = (_("Region"), _("ml"), _("Infected\nml"), _("Infected\n%"), _("Score\n0-5"))
         tips = (definitionText(key) for key in (REGION, *COLUMNS))
         setColumns(ui.lobesTable, list(zip(headings, tips, strict=True)), 0)
-        ui.boundaryCheckBox.connect("toggled(bool)", self._onBoundary)
-        ui.agreementCheckBox.connect("toggled(bool)", self._onAgreement)
+        ui.boundaryCheckBox.connect("toggled(bool)", lambda on: self._onToggled("boundary", on))
+        ui.agreementCheckBox.connect("toggled(bool)", lambda on: self._onToggled("agreement", on))
         ui.chartButton.connect("clicked(bool)", self._onChart)
 
     def show(self, node: Any, quantification: Quantification | None) -> None:
         """Show a result, or nothing for None."""
+        if node is not self._node:
+            # Its maps belong to what was shown before.
+            for box in self._boxes.values():
+                box.setChecked(False)
         self._node = node if quantification is not None else None
         ui = self._ui
         ui.resultSection.setVisible(quantification is not None)
@@ -64,11 +70,9 @@ class ResultView:
         ui.remarksLabel.setText("\n".join(warnings_for(flags)))
         ui.remarksLabel.setVisible(bool(flags))
         self._fill(quantification)
-        for box, role in ((ui.boundaryCheckBox, "boundary"), (ui.agreementCheckBox, "agreement")):
-            present = nodeOfRun(node, role) is not None
-            box.setEnabled(present)
-            if not present:
-                box.setToolTip(_("The chosen model has none"))
+        for role, box in self._boxes.items():
+            isThere = nodeOfRun(node, role) is not None
+            setUsable(box, "" if isThere else _("The model of this result has none"))
 
     def showMap(self, role: str) -> None:
         """Lay a map over the CT in all slice views; ``""`` for none."""
@@ -80,13 +84,11 @@ class ResultView:
             showInSliceViews(slicer.mrmlScene, ctNode, mapNode, self._opacity() if mapNode else 0.0)
 
     def updateOpacity(self) -> None:
-        """Follow the slider."""
-        for box, role in (
-            (self._ui.boundaryCheckBox, "boundary"),
-            (self._ui.agreementCheckBox, "agreement"),
-        ):
-            if box.checked:
-                self.showMap(role)
+        """Follow the slider in the views that show the map; the others are the user's."""
+        for role, box in self._boxes.items():
+            mapNode = nodeOfRun(self._node, role) if box.checked and self._node else None
+            if mapNode is not None:
+                setMapOpacity(slicer.mrmlScene, mapNode, self._opacity())
 
     def _fill(self, quantification: Quantification) -> None:
         table = self._ui.lobesTable
@@ -106,17 +108,16 @@ class ResultView:
                 table.setItem(number, column, item)
         fitHeight(table, range(len(quantification.rows)))
 
-    def _onBoundary(self, checked: bool) -> None:
-        self._toggle(checked, "boundary", self._ui.agreementCheckBox)
-
-    def _onAgreement(self, checked: bool) -> None:
-        self._toggle(checked, "agreement", self._ui.boundaryCheckBox)
-
-    def _toggle(self, checked: bool, role: str, other: Any) -> None:
-        if checked:
-            other.setChecked(False)
-        if checked or not other.checked:
-            self.showMap(role if checked else "")
+    def _onToggled(self, role: str, checked: bool) -> None:
+        if not checked:
+            mapNode = nodeOfRun(self._node, role) if self._node is not None else None
+            if mapNode is not None:
+                hideMap(slicer.mrmlScene, mapNode)
+            return
+        for other, box in self._boxes.items():
+            if other != role:
+                box.setChecked(False)
+        self.showMap(role)
 
     def _onChart(self, _checked: bool = False) -> None:
         chart = nodeOfRun(self._node, "chart") if self._node is not None else None
@@ -128,6 +129,22 @@ class ResultView:
         if manager is not None:
             manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView)
         slicer.app.applicationLogic().PropagatePlotChartSelection()
+
+
+def resultsIn(scene: Any) -> Iterator[Any]:
+    """Yield the segmentation nodes of a scene that are results of ours."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
+        if isResult(node):
+            yield node
+
+
+def showAlone(resultNode: Any) -> None:
+    """Show a result and hide the others of its CT: two outlines on one lesion are unreadable."""
+    ctNode = nodeOfRun(resultNode, "ct")
+    for node in resultsIn(resultNode.GetScene()):
+        if nodeOfRun(node, "ct") is ctNode and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(node is resultNode)
 
 
 def summaryText(quantification: Quantification) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,36 @@ def showInSliceViews(
         mapNode: vtkMRMLScalarVolumeNode, or None for no foreground.
         mapOpacity: Opacity of the foreground, 0..1.
     """
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
-        composite = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+    for composite in _compositesOf(scene):
         composite.SetBackgroundVolumeID(ctNode.GetID())
         composite.SetForegroundVolumeID(mapNode.GetID() if mapNode is not None else None)
         composite.SetForegroundOpacity(mapOpacity)
+
+
+def setMapOpacity(scene: Any, mapNode: Any, mapOpacity: float) -> None:
+    """Set how much of a map shows in the slice views that show it.
+
+    Args:
+        scene: vtkMRMLScene with slice composite nodes.
+        mapNode: vtkMRMLScalarVolumeNode.
+        mapOpacity: Opacity of the foreground, 0..1.
+    """
+    for composite in _compositesOf(scene):
+        if composite.GetForegroundVolumeID() == mapNode.GetID():
+            composite.SetForegroundOpacity(mapOpacity)
+
+
+def hideMap(scene: Any, mapNode: Any) -> None:
+    """Take a map, a vtkMRMLScalarVolumeNode, from the slice views that show it."""
+    for composite in _compositesOf(scene):
+        if composite.GetForegroundVolumeID() == mapNode.GetID():
+            composite.SetForegroundVolumeID(None)
+            composite.SetForegroundOpacity(0.0)
+
+
+def _compositesOf(scene: Any) -> Iterator[Any]:
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        yield scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
 
 
 def jumpTo(scene: Any, pointRas: tuple[float, float, float]) -> None:

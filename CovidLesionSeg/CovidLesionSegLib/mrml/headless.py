@@ -49,8 +49,8 @@ class HeadlessApplication:
                 "Look whether the disk is full; the other files hold the same result.",
             )
 
-    def load(self, path: Path) -> None:
-        """Replace the scene by the content of an ``.mrb``.
+    def load(self, path: Path, replace: bool = True) -> None:
+        """Replace the scene by the content of an ``.mrb``, or add it to the scene.
 
         Raises:
             CovidLesionSegError: ``scene-not-read``.
@@ -66,7 +66,7 @@ class HeadlessApplication:
             remote.GetCacheManager().SetRemoteCacheDirectory(cache)
             remote.AddDataIOToScene()
             try:
-                read = self.scene.ReadFromMRB(str(path), True)
+                read = self.scene.ReadFromMRB(str(path), replace)
             finally:
                 remote.RemoveDataIOFromScene()
         if not read:
