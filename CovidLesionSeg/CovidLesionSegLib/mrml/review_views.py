@@ -36,14 +36,19 @@ def lookAt(scene: Any, pointRas: tuple[float, float, float], extent_mm: float) -
 def crossingOfViews(scene: Any) -> tuple[float, float, float]:
     """Return where the planes of the slice views meet, in world coordinates, in mm.
 
-    With more or with tilted planes: the point nearest to all of them.
+    With more or with tilted planes: the point nearest to all of them. Views that the layout
+    hides don't count, unless it hides all.
 
     Args:
         scene: vtkMRMLScene with slice nodes.
     """
+    nodes = [
+        scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))
+    ]
     normals, distances = [], []
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
-        toRas = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode").GetSliceToRAS()
+    for node in [each for each in nodes if each.IsMappedInLayout()] or nodes:
+        toRas = node.GetSliceToRAS()
         normal = np.array([toRas.GetElement(row, 2) for row in range(3)])
         origin = np.array([toRas.GetElement(row, 3) for row in range(3)])
         normals.append(normal)
