@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CovidLesionSegLib.engine.dicom import list_series
+from CovidLesionSegLib.engine.folders import walk_folders
 from CovidLesionSegLib.engine.readers import has_image_suffix
 from CovidLesionSegLib.errors import InputError
 
@@ -114,13 +115,12 @@ class _Finder:
         def note(error: OSError) -> None:
             forbidden.append(Path(str(error.filename)))
 
-        for name, subfolders, names in os.walk(root, onerror=note):
-            folder = Path(name)
-            subfolders[:] = sorted(sub for sub in subfolders if self._is_searched(folder, sub))
-            files = [folder / file for file in sorted(names) if not file.startswith(".")]
+        for folder, subfolders, names in walk_folders(root, note):
+            subfolders[:] = [sub for sub in subfolders if self._is_searched(folder, sub)]
+            files = [folder / file for file in names if not file.startswith(".")]
             if not files and not subfolders:
                 yield self._case(folder)  # most often a copy or an export that failed
-            yield from (self._case(file) for file in files if _is_image(file))
+            yield from (self._case(file) for file in files if _is_image(file) or _is_broken(file))
             others = (file for file in files if not has_image_suffix(file) and file.is_file())
             in_folder, damaged = list_series(others)
             for uid in in_folder:
@@ -134,8 +134,13 @@ class _Finder:
     def _is_searched(self, folder: Path, name: str) -> bool:
         if name.startswith("."):
             return False
-        return self.exclude is None or (folder / name).resolve() != self.exclude
+        return self.exclude is None or not (folder / name).resolve().is_relative_to(self.exclude)
 
 
 def _is_image(file: Path) -> bool:
     return has_image_suffix(file) and not file.name.lower().endswith(_OWN_SUFFIX)
+
+
+def _is_broken(file: Path) -> bool:
+    """Tell a link that leads nowhere, for example into an archive that is not connected."""
+    return file.is_symlink() and not file.exists()

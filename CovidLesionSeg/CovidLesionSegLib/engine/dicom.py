@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from CovidLesionSegLib.errors import InputError
 
 from .dicom_pixels import quiet_pydicom, read_slices
 from .dicom_stack import SliceHeader, Stack, choose_stack
+from .folders import walk_folders
 from .guards import check_header, checked_volume
 from .refusals import forbidden, rescale_missing
 from .volume import CtVolume, Provenance
@@ -187,10 +187,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
             raise forbidden(folder) from error
         log.warning("A folder can't be read and is left out: %s", error)
 
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root, name)
+    for root, _, names in walk_folders(folder, refuse):
+        for name in names:
+            path = root / name
             if not name.startswith(".") and path.is_file():  # opening a pipe would wait forever
                 yield path
 
