@@ -43,6 +43,11 @@ class RunFolder:
         """The run's config with every default written out."""
         return self.path / "config.json"
 
+    @property
+    def provenance(self) -> Path:
+        """What the run was made from: code, packages, cases, digests of data and weights."""
+        return self.path / "provenance.json"
+
     def open(
         self,
         config: TrainingConfig,
@@ -53,36 +58,47 @@ class RunFolder:
         """Write config and provenance of a new run, or check that a run is being continued.
 
         Only the number of steps and logging intervals may differ between the parts of one run.
+        Where it came from stays written down: a part run by other code is added to it.
 
         Args:
             config: The run.
             split: Cases to train on and to validate on.
             digests: SHA-256 of the files of every case, by case.
-            weights: A model to continue from.
+            weights: A model to continue from; a run that is continued does without.
 
         Raises:
-            InputError: ``training-run-differs``.
+            InputError: ``training-run-differs`` for another configuration, other data or other
+                weights to start from.
         """
-        values = config.to_dict()
+        provenance = _provenance(split, digests, weights)
         if self.checkpoint.exists():
-            stored = load_config(self.config)
-            if _identity(stored.to_dict()) != _identity(values):
-                raise InputError(
-                    "training-run-differs",
-                    f"The run {self.path.name!r} was started with another configuration.",
-                    "Choose another output folder.",
-                )
-        self.config.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        provenance = {
-            "code": _code_version(),
-            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-            "training": list(split.training),
-            "validation": list(split.validation),
-            "initial_weights_sha256": None if weights is None else sha256_of(weights),
-            "data_sha256": dict(digests),
-        }
-        (self.path / "provenance.json").write_text(
-            json.dumps(provenance, indent=1) + "\n", encoding="utf-8"
+            if _identity(load_config(self.config).to_dict()) != _identity(config.to_dict()):
+                raise self._differs("another configuration")
+            stored: dict[str, Any] = {}
+            if self.provenance.exists():
+                stored = json.loads(self.provenance.read_text(encoding="utf-8"))
+            self._check_origin(stored, provenance)
+            provenance = _continued(stored, provenance)
+        _write(self.config, config.to_dict())
+        _write(self.provenance, provenance)
+
+    def _check_origin(self, stored: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        for name, what in (("training", "training cases"), ("validation", "validation cases")):
+            if stored.get(name, found[name]) != found[name]:
+                raise self._differs(f"other {what}")
+        old, new = stored.get("data_sha256", found["data_sha256"]), found["data_sha256"]
+        changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+        if changed:
+            raise self._differs(f"other files of {', '.join(changed)}")
+        start = found["initial_weights_sha256"]
+        if start is not None and stored.get("initial_weights_sha256", start) != start:
+            raise self._differs("other weights than those of --weights")
+
+    def _differs(self, by: str) -> InputError:
+        return InputError(
+            "training-run-differs",
+            f"The run {self.path.name!r} was started with {by}.",
+            "Choose another output folder.",
         )
 
     def append(self, table: str, row: Mapping[str, float]) -> None:
@@ -131,6 +147,34 @@ class RunFolder:
         right.set(xlabel="step", ylabel="validation Dice", ylim=(0, 1))
         right.legend(fontsize="small")
         figure.savefig(self.path / "curves.png", dpi=100)
+
+
+def _provenance(split: Split, digests: Mapping[str, str], weights: Path | None) -> dict[str, Any]:
+    return {
+        "code": _code_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "training": list(split.training),
+        "validation": list(split.validation),
+        "initial_weights_sha256": None if weights is None else sha256_of(weights),
+        "data_sha256": dict(digests),
+    }
+
+
+def _continued(stored: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored provenance, and what runs from now on where that is other code."""
+    here = {name: found[name] for name in ("code", "packages")}
+    parts = [*stored.get("continued_with", [])]
+    last = parts[-1] if parts else {name: stored.get(name) for name in here}
+    if stored and last != here:
+        parts.append(here)
+    return {**found, **stored, **({"continued_with": parts} if parts else {})}
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON; a kill during writing leaves the old file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def _identity(values: Mapping[str, Any]) -> dict[str, Any]:

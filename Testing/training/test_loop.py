@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from training.ema import WeightAverage
 from training.loop import Trainer
 from training.objectives import lesion_rim, lung_loss
 from training.optimisation import learning_rate_factor
-from training.run_folder import RunFolder
+from training.run_folder import RunFolder, sha256_of
+from training.splits import Split
 
 
 @pytest.mark.parametrize(("task", "family"), [("lungs", "lung-unet"), ("infection", "inf-net")])
@@ -74,6 +76,48 @@ def test_a_run_is_not_continued_with_another_config(
     with pytest.raises(InputError) as caught:
         tiny_trainer(other, cases, tmp_path / "run")
     assert caught.value.code == "training-run-differs"
+
+
+@pytest.mark.parametrize("changed", ["file", "case", "weights"])
+def test_a_run_is_not_continued_with_other_data_or_from_other_weights(
+    changed: str, recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
+) -> None:
+    config = tiny_config("lungs", "lung-unet", recipe, steps=1)
+    tiny_trainer(config, cases, tmp_path / "run").run()
+    run, split = RunFolder(tmp_path / "run"), Split("tiny", ("a", "b"), ("c",))
+    digests = {case.key: case.digest for case in cases}
+    before = run.provenance.read_text(encoding="utf-8")
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(b"weights")
+    if changed == "file":
+        arguments, named = (split, {**digests, "b": "0" * 64}, None), "other files of b"
+    elif changed == "case":
+        arguments, named = (replace(split, training=("a",)), digests, None), "other training cases"
+    else:
+        arguments, named = (split, digests, start), "other weights"
+    with pytest.raises(InputError, match=named) as caught:
+        run.open(config, *arguments)
+    assert caught.value.code == "training-run-differs"
+    assert run.provenance.read_text(encoding="utf-8") == before
+
+
+def test_a_continued_run_remembers_what_it_was_started_from(
+    recipe: SliceRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config("lungs", "lung-unet", recipe)
+    run, split = RunFolder(tmp_path / "run"), Split("tiny", ("a", "b"), ("c",))
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(b"weights")
+    run.open(config, split, {"a": "1"}, start)
+    first = json.loads(run.provenance.read_text(encoding="utf-8"))
+    assert first["initial_weights_sha256"] == sha256_of(start)
+    run.checkpoint.touch()
+    for code in ("later", "later", "latest"):
+        monkeypatch.setattr("training.run_folder._code_version", lambda code=code: code)
+        run.open(config, split, {"a": "1"})
+    last = json.loads(run.provenance.read_text(encoding="utf-8"))
+    assert [part["code"] for part in last.pop("continued_with")] == ["later", "latest"]
+    assert last == first
 
 
 def test_configs_in_the_repository_are_complete() -> None:
