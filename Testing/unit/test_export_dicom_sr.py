@@ -69,6 +69,18 @@ def compare(group: Any, measures: Any) -> int:
     return numbers
 
 
+def test_the_version_of_the_definitions_is_that_of_the_numbers(
+    job: ExportJob, tmp_path: Path
+) -> None:
+    older = replace(job.result.quantification, definitions="1")
+    result = replace(job.result, quantification=older)
+    (path,) = write_dicom_sr(replace(job, result=result), tmp_path / "x.sr.dcm")
+    report = hd.sr.srread(path)
+    (scheme,) = report.CodingSchemeIdentificationSequence
+    assert scheme.CodingSchemeVersion == "1"
+    assert "definitions 1" in str(report)
+
+
 def test_highdicom_reads_the_numbers_of_the_table(job: ExportJob, path: Path) -> None:
     groups = groups_of(path)
     table = job.result.quantification

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.commands.outputs import write_outputs
+from CovidLesionSegLib.engine.definitions import CONVENTIONS, DEFINITIONS_VERSION
 from CovidLesionSegLib.engine.opacity import split_opacity
 from CovidLesionSegLib.engine.postprocess import find_infection
 from CovidLesionSegLib.engine.quantify import Quantifier
@@ -21,9 +22,12 @@ from CovidLesionSegLib.engine.volume import Provenance
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.export.job import ExportJob
+from CovidLesionSegLib.export.report_model import Facts
+from CovidLesionSegLib.export.report_provenance import provenance_section
 from CovidLesionSegLib.export.result_folder import read_export_job
 from CovidLesionSegLib.export.review_files import write_lesions_csv
 from CovidLesionSegLib.export.seg_nrrd import write_segmentation
+from CovidLesionSegLib.export.tables import TableSource, lobes_table_to_dict
 from Testing.support.review_result import reviewable_result
 
 
@@ -227,6 +231,32 @@ def test_deleted_lobes_are_noticed(folder: Path, ct_file: Path, result: Segmenta
 
     assert job.edited_layers == {"lobes"}
     assert job.result.quantification.row("RUL").measures["infected_ml"].value is None
+
+
+def test_a_result_of_older_definitions_says_so_until_it_is_counted_again(
+    folder: Path, ct_file: Path, result: SegmentationResult
+) -> None:
+    path = folder / "result.json"
+    values = json.loads(path.read_text())
+    values["quantification"]["conventions"]["ggo_percent"] = "As it was in version 1."
+    path.write_text(json.dumps({**values, "definitions": "1"}))
+
+    job = read_export_job(folder)
+
+    table = job.result.quantification
+    assert table.conventions["ggo_percent"] == "As it was in version 1."
+    provenance = lobes_table_to_dict(table, job.result.run, TableSource())["provenance"]
+    assert provenance["definitions"] == "1"
+    assert result_to_dict(job.result, {})["definitions"] == "1"
+    (facts,) = provenance_section(job).blocks
+    assert isinstance(facts, Facts)
+    assert dict(facts.pairs)["Definitions"] == "version 1"
+
+    infection = np.zeros_like(result.infection)
+    write_segmentation(folder / "segmentation.seg.nrrd", replace(result, infection=infection))
+    edited = read_export_job(folder, ct_file).result.quantification
+    assert edited.definitions == DEFINITIONS_VERSION
+    assert edited.conventions == CONVENTIONS
 
 
 def test_the_states_of_a_review_come_back(folder: Path, result: SegmentationResult) -> None:

@@ -65,7 +65,7 @@ def summary_row(outcome: Outcome) -> SummaryRow:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, str]:
-    quantification = quantification_from_dict(values["quantification"])
+    quantification = quantification_from_dict(values["quantification"], values["definitions"])
     regions = [row.region for row in quantification.rows]
     columns = {column.name: column.cells for column in lobes_columns(quantification)}
     total = regions.index("total")

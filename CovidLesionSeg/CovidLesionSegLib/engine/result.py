@@ -175,6 +175,13 @@ class RegionRow:
     flags: tuple[str, ...] = ()
 
 
+def _definitions_now() -> str:
+    # Not at file scope: what the definitions are made of imports this file.
+    from .definitions import DEFINITIONS_VERSION
+
+    return DEFINITIONS_VERSION
+
+
 @dataclass(frozen=True)
 class Quantification:
     """One tidy row per lobe, lung and total, and the scores of the whole patient.
@@ -183,11 +190,14 @@ class Quantification:
         rows: Five lobes (present or absent with a reason), two lungs, total.
         scores: Whole-patient scores by stable name.
         conventions: For every score and measure that needs one, the definition used.
+        definitions: Version of the definitions by which all numbers were counted; those of an
+            older result are not the current ones.
     """
 
     rows: tuple[RegionRow, ...]
     scores: Mapping[str, Measure] = field(default_factory=dict)
     conventions: Mapping[str, str] = field(default_factory=dict)
+    definitions: str = field(default_factory=_definitions_now)
 
     def row(self, region: str) -> RegionRow:
         """Return the row of a region key; KeyError when there is none."""

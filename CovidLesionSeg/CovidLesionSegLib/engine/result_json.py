@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .definitions import DEFINITIONS_VERSION
 from .result import Lesion, Measure, Quantification, RegionRow, RunInfo, SegmentationResult
 
 SCHEMA = "covid-lesion-seg/result/1"
@@ -112,7 +111,7 @@ def result_to_dict(result: SegmentationResult, files: Mapping[str, str]) -> dict
     ct, anatomy = result.ct, result.anatomy
     return {
         "schema": SCHEMA,
-        "definitions": DEFINITIONS_VERSION,
+        "definitions": result.quantification.definitions,
         "ct": {
             "name": ct.provenance.name,
             "source": ct.provenance.source,

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .definitions import DEFINITIONS_VERSION
 from .result import (
     Anatomy,
     Lesion,
@@ -51,7 +52,7 @@ def result_from_dict(
             lobe_uncertainty_mm=anatomy["lobe_uncertainty_mm"],
         ),
         lesions=lesions_from_list(values["lesions"]),
-        quantification=quantification_from_dict(values["quantification"]),
+        quantification=quantification_from_dict(values["quantification"], values["definitions"]),
         run=run_from_dict(values["run"], values["timings_s"]),
         warnings=tuple(values["warnings"]),
         opacity=arrays.get("opacity"),
@@ -63,8 +64,16 @@ def provenance_from_dict(ct: Mapping[str, Any]) -> Provenance:
     return Provenance(ct["source"], ct["name"], ct["series_instance_uid"])
 
 
-def quantification_from_dict(values: Mapping[str, Any]) -> Quantification:
-    """Return the table of a parsed `result.json` (its entry ``"quantification"``)."""
+def quantification_from_dict(
+    values: Mapping[str, Any], definitions: str = DEFINITIONS_VERSION
+) -> Quantification:
+    """Return the table of a parsed `result.json`.
+
+    Args:
+        values: Its entry ``"quantification"``.
+        definitions: Its entry ``"definitions"``, the version by which the numbers were counted;
+            the current one by default.
+    """
     return Quantification(
         rows=tuple(
             RegionRow(
@@ -74,6 +83,7 @@ def quantification_from_dict(values: Mapping[str, Any]) -> Quantification:
         ),
         scores=_measures(values["scores"]),
         conventions=dict(values["conventions"]),
+        definitions=definitions,
     )
 
 

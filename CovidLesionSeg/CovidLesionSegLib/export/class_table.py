@@ -110,7 +110,7 @@ def write_classes_csv(
         "class_model_id": model.id,
         "class_weights_sha256": model.sha256,
         "class_model_role": model.role,
-        **provenance_columns(result.run, TableSource.of(result)),
+        **provenance_columns(result.quantification, result.run, TableSource.of(result)),
     }
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

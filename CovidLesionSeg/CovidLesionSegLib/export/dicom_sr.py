@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CovidLesionSegLib.engine.definitions import DEFINITIONS_VERSION
 from CovidLesionSegLib.engine.result import Measure, RegionRow
 from CovidLesionSegLib.version import __version__
 
@@ -88,7 +87,8 @@ def make_dicom_sr(job: ExportJob, source: DicomSource) -> Any:
     # The same masks can come with other numbers: other intervals of another network, say.
     columns = lobes_columns(job.result.quantification)
     numbers = json.dumps([(column.name, column.cells) for column in columns])
-    content = (seg.sop_instance_uid, DEFINITIONS_VERSION, numbers)
+    definitions = job.result.quantification.definitions
+    content = (seg.sop_instance_uid, definitions, numbers)
     dataset = hd.sr.Comprehensive3DSR(
         evidence=[*source.images, _seg_reference(parts)],
         content=report[0],
@@ -100,7 +100,7 @@ def make_dicom_sr(job: ExportJob, source: DicomSource) -> Any:
         is_final=False,
         is_verified=False,
         series_description="Infection per lobe (CovidLesionSeg)",
-        coding_schemes=[_coding_scheme()],
+        coding_schemes=[_coding_scheme(definitions)],
         **equipment(),
         **dates(job),
     )
@@ -121,13 +121,13 @@ def _observer() -> Any:
     return hd.sr.ObservationContext(observer_device_context=hd.sr.ObserverContext(kind, device))
 
 
-def _coding_scheme() -> Any:
+def _coding_scheme(definitions: str) -> Any:
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     return CodingSchemeIdentificationItem(
         SCHEME,
         name="CovidLesionSeg measurements",
-        version=DEFINITIONS_VERSION,
+        version=definitions,
         responsible_organization=MANUFACTURER,
     )
 
@@ -231,7 +231,7 @@ def _algorithm(job: ExportJob) -> Any:
     run = job.result.run
     parameters = [
         f"threshold {run.threshold:g}",
-        f"definitions {DEFINITIONS_VERSION}",
+        f"definitions {job.result.quantification.definitions}",
         f"lobes: {job.result.anatomy.lobe_source.value}",
         *(f"{name} sha256 {value}" for name, value in run.weights_sha256.items()),
         *(f"edited: {layer}" for layer in sorted(job.edited_layers)),

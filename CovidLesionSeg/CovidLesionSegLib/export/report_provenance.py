@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from CovidLesionSegLib.engine.definitions import DEFINITIONS_VERSION
 from CovidLesionSegLib.engine.postprocess import MINIMUM_LESION_ML
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry
@@ -54,7 +53,7 @@ def provenance_section(job: ExportJob) -> Section:
         ("Threshold", f"{run.threshold:g}"),
         ("Device", f"{run.device}, {seconds:.0f} s" if seconds else run.device),
         ("Software", ", ".join(versions)),
-        ("Definitions", f"version {DEFINITIONS_VERSION}"),
+        ("Definitions", f"version {result.quantification.definitions}"),
         ("CT", f"{x} × {y} × {z} voxels of {spacing} mm, from {result.ct.provenance.source}"),
         ("SHA-256 of the CT", result.ct.digest()),
     ]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from CovidLesionSegLib.engine.atomic import atomic_path
-from CovidLesionSegLib.engine.definitions import DEFINITIONS_VERSION
 from CovidLesionSegLib.engine.result import (
     Measure,
     Quantification,
@@ -131,7 +130,7 @@ def write_lobes_csv(
         CovidLesionSegError: ``output-not-written``.
     """
     columns = lobes_columns(quantification)
-    provenance = provenance_columns(run, source or TableSource())
+    provenance = provenance_columns(quantification, run, source or TableSource())
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*(column.name for column in columns), *provenance])
@@ -171,7 +170,7 @@ def lobes_table_to_dict(
     columns = lobes_columns(quantification)
     return {
         "schema": TABLE_SCHEMA,
-        "provenance": provenance_columns(run, source),
+        "provenance": provenance_columns(quantification, run, source),
         "columns": [
             {
                 "name": column.name,
@@ -188,7 +187,9 @@ def lobes_table_to_dict(
     }
 
 
-def provenance_columns(run: RunInfo, source: TableSource) -> dict[str, str]:
+def provenance_columns(
+    quantification: Quantification, run: RunInfo, source: TableSource
+) -> dict[str, str]:
     """Return what every row of a table says of how it was made, by column."""
     return {
         "model_id": run.model_id,
@@ -196,7 +197,7 @@ def provenance_columns(run: RunInfo, source: TableSource) -> dict[str, str]:
         "threshold": f"{run.threshold:g}",
         "version": run.versions.get("CovidLesionSeg", ""),
         "device": run.device,
-        "definitions": DEFINITIONS_VERSION,
+        "definitions": quantification.definitions,
         "lobe_source": source.lobe_source,
         "ct_sha256": source.ct_sha256,
     }
