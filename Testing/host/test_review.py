@@ -11,6 +11,8 @@ import pytest
 
 from CovidLesionSegLib.engine.flags import FAINT_LEFT_OUT, research_flag, warnings_for
 from CovidLesionSegLib.engine.result import Lobe
+from CovidLesionSegLib.engine.review_values import FINISH, REOPEN
+from CovidLesionSegLib.export.report_review import review_sentence
 from CovidLesionSegLib.mrml.review_session import INFECTION
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
 from CovidLesionSegLib.mrml.segment_voxels import maskOfSegment, setMaskOfSegment
@@ -220,13 +222,70 @@ def test_finish_sets_the_status_and_locks_the_log(host: Host, result: Any) -> No
     assert logic.GetSegmentStatus(segment) == logic.Completed
     assert "review finished" in host.ui.reviewProgressLabel.text
     assert not host.ui.rejectButton.enabled
-    entries = len(host.panel.review.session.log)
-    mask = host.panel.review.session.book.infection.copy()
-    mask[:] = 0
-    setMaskOfSegment(result, INFECTION, mask, host.panel.review.session.context.ct)
-    host.rest(PAUSE_S)
-    assert len(host.panel.review.session.log) == entries
+    assert host.ui.segmentEditor.readOnly
     assert nodeOfRun(result, "ReviewLog").GetLocked()
+
+
+def test_an_edit_reopens_a_finished_review(host: Host, result: Any) -> None:
+    import slicer
+
+    session = host.panel.review.session
+    session.accept(1, 2, 3)
+    session.finish()
+    host.panel.review.refresh()
+    mask = np.zeros_like(session.book.infection)
+    setMaskOfSegment(result, INFECTION, mask, session.context.ct)
+    host.wait(lambda: infected_ml(result) == 0.0, PAUSE_S + 1.0)
+    assert [entry.action for entry in session.log[-3:]] == [FINISH, "edit", REOPEN]
+    assert not session.isFinished
+    segment = result.GetSegmentation().GetSegment(INFECTION)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    assert logic.GetSegmentStatus(segment) == logic.InProgress
+    assert not host.ui.segmentEditor.readOnly
+    assert "reopened" in host.ui.reviewMessageLabel.text
+    assert "finished" not in host.ui.reviewProgressLabel.text
+
+
+def test_the_export_of_a_finished_review_contradicts_nothing(host: Host, result: Any) -> None:
+    session = host.panel.review.session
+    session.accept(1, 2, 3)
+    session.finish()
+    assert "review is finished" in review_sentence(exportJob(session))
+    mask = session.book.infection.copy()
+    mask[session.book.labels == 1] = 0
+    setMaskOfSegment(result, INFECTION, mask, session.context.ct)
+    job = exportJob(session)
+    assert np.array_equal(job.result.infection, mask)
+    total = job.result.quantification.row("total").measures["infected_ml"].value
+    assert total == pytest.approx(mask.sum() * job.result.ct.voxel_volume_ml)
+    assert "review is finished" not in review_sentence(job)
+
+
+def test_many_are_accepted_or_rejected_in_one_step(host: Host, result: Any) -> None:
+    before, session = voxels(host, result), host.panel.review.session
+    host.ui.lesionTable.selectAll()
+    host.ui.acceptButton.click()
+    assert [(entry.action, entry.lesions) for entry in session.log] == [("accept", "1 2 3")]
+    host.ui.undoButton.click()
+    assert set(states(host).values()) == {"to review"}
+    host.ui.lesionTable.selectAll()
+    host.ui.rejectButton.click()
+    assert voxels(host, result) == 0
+    host.ui.undoButton.click()
+    assert voxels(host, result) == before
+    assert set(states(host).values()) == {"to review"}
+
+
+def test_a_removed_segment_comes_back_with_undo(host: Host, result: Any) -> None:
+    before = voxels(host, result)
+    color = result.GetSegmentation().GetSegment(INFECTION).GetColor()
+    result.GetSegmentation().RemoveSegment(INFECTION)
+    host.wait(lambda: infected_ml(result) == 0.0, PAUSE_S + 1.0)
+    host.ui.undoButton.click()
+    segment = result.GetSegmentation().GetSegment(INFECTION)
+    assert segment is not None
+    assert voxels(host, result) == before
+    assert segment.GetColor() == pytest.approx(color)
 
 
 def test_a_saved_review_goes_on_after_loading(host: Host, result: Any, tmp_path: Path) -> None:

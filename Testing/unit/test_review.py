@@ -135,8 +135,8 @@ def test_a_drawn_lesion_is_new_and_a_dot_is_none(book: LesionBook, context: Revi
 
 def test_reject_undo_and_the_segment_editors_undo(book: LesionBook) -> None:
     before = book.infection.copy()
-    book.decide(1, ACCEPTED)
-    change, snapshot = book.reject(1)
+    book.decide([1], ACCEPTED)
+    change, snapshot = book.reject([1])
     assert change.removed_voxels == int(np.sum(before)) - int(np.sum(book.infection))
     states = {lesion.id: lesion.state for lesion in book.all}
     assert states == {1: REJECTED, 2: "unreviewed", 3: "unreviewed"}
@@ -144,7 +144,7 @@ def test_reject_undo_and_the_segment_editors_undo(book: LesionBook) -> None:
     book.restore(snapshot)
     assert np.array_equal(book.infection, before)
     assert book.lesion(1).state == ACCEPTED
-    book.reject(1)
+    book.reject([1])
     book.update(before)  # as another tool's undo does
     assert {lesion.id: lesion.state for lesion in book.all}[1] == "unreviewed"
 
@@ -157,6 +157,19 @@ def bridge(book: LesionBook) -> NDArray[np.uint8]:
         z, y, x = np.rint((1.0 - part) * ends[0] + part * ends[1]).astype(int)
         infection[z, y, x] = 1
     return infection
+
+
+def test_several_are_rejected_in_one_step(book: LesionBook) -> None:
+    before, states = book.infection.copy(), [lesion.state for lesion in book.all]
+    change, snapshot = book.reject([1, 3])
+    assert {lesion.id for lesion in book.current} == {2}
+    assert np.array_equal(book.infection > 0, book.labels == 2)
+    assert change.removed_voxels == int(before.sum()) - int(book.infection.sum())
+    assert book.is_edited()
+    book.restore(snapshot)
+    assert np.array_equal(book.infection, before)
+    assert [lesion.state for lesion in book.all] == states
+    assert not book.is_edited()
 
 
 def test_a_bridge_makes_one_lesion_of_two(book: LesionBook, context: ReviewContext) -> None:
@@ -187,8 +200,8 @@ def test_what_was_split_by_hand_is_not_joined_by_a_stroke(
 def test_another_tool_that_undoes_brings_decisions_back(book: LesionBook) -> None:
     history = ReviewHistory(book)
     computed = book.infection.copy()
-    history.note("accept", book.decide(2, ACCEPTED))
-    _, before = book.reject(1)
+    history.note("accept", book.decide([2], ACCEPTED))
+    _, before = book.reject([1])
     history.note("reject", before)
     rejected = book.infection.copy()
     done = history.follow(computed)
@@ -240,7 +253,7 @@ def test_merged_lesions_are_decided_only_if_all_of_them_were(
     book: LesionBook, decided: dict[int, str], state: str
 ) -> None:
     for lesion_id, decision in decided.items():
-        book.decide(lesion_id, decision)
+        book.decide([lesion_id], decision)
     before = book.merge([1, 2])
     assert book.lesion(1).state == state
     assert book.decided_mask()[book.labels == 1].all() == (state != "unreviewed")
@@ -315,8 +328,8 @@ def test_nothing_grows_where_nothing_was_seen(
 
 
 def test_a_saved_book_opens_as_it_was(book: LesionBook, context: ReviewContext) -> None:
-    book.decide(2, ACCEPTED)
-    book.reject(3)
+    book.decide([2], ACCEPTED)
+    book.reject([3])
     again = LesionBook(
         context,
         book.infection,
@@ -324,6 +337,7 @@ def test_a_saved_book_opens_as_it_was(book: LesionBook, context: ReviewContext) 
         {lesion.id: lesion.state for lesion in book.current},
         [lesion for lesion in book.all if lesion.state == REJECTED],
     )
+    assert again.update(book.infection) is None
     for one, other in zip(again.all, book.all, strict=True):
         assert (one.id, one.state, one.lobe) == (other.id, other.state, other.lobe)
         assert one.centroid_lps_mm == pytest.approx(other.centroid_lps_mm)

@@ -75,6 +75,7 @@ class ReviewPanel:
 
     def open(self, session: ReviewSession | None) -> None:
         """Review a result, or nothing for None."""
+        self._leave()
         self._forget()
         self._table.clear()
         self.session = session
@@ -114,16 +115,33 @@ class ReviewPanel:
     def close(self) -> None:
         """Let go of everything that is observed."""
         self.exit()
+        self._leave()
         self._forget()
         self.session = None
 
     def refresh(self) -> None:
         """Follow an edit now instead of after the pause."""
         self._refreshTimer.stop()
-        if self.session is None or self.session.node.GetScene() is None:
+        session = self._present()
+        if session is None:
             return
-        if self.session.refresh():
+        wasFinished = session.isFinished
+        if session.refresh():
             self._changed()
+        if wasFinished and not session.isFinished:
+            self._message(_("An edit reopened the review. Finish it again when it is right."))
+
+    def _present(self) -> ReviewSession | None:
+        """Return the session while its nodes are in the scene."""
+        session = self.session
+        return None if session is None or session.node.GetScene() is None else session
+
+    def _leave(self) -> None:
+        """Let the result follow the last edits before another one takes its place."""
+        session = self._present()
+        if session is not None and nodeOfRun(session.node, "ct") is not None:
+            session.refresh()
+            session.settleSegments()
 
     def _changed(self) -> None:
         self._stopSettling()
@@ -132,8 +150,9 @@ class ReviewPanel:
         self._onNumbers()
 
     def _settle(self) -> None:
-        if self.session is not None and self.session.node.GetScene() is not None:
-            self._steps = self.session.settleSteps()
+        session = self._present()
+        if session is not None:
+            self._steps = session.settleSteps()
             self._stepTimer.start()
 
     def _settleStep(self) -> None:
@@ -211,6 +230,14 @@ class ReviewPanel:
             reasons["acceptSmallButton"] = closed
         for name, reason in reasons.items():
             setUsable(getattr(ui, name), reason)
+        self._lockEditor(session.isFinished)
+
+    def _lockEditor(self, locked: bool) -> None:
+        """Let nobody draw in a finished review by mistake."""
+        editor = self._ui.segmentEditor
+        if editor.readOnly != locked:
+            editor.setActiveEffectByName("")
+            editor.setReadOnly(locked)
 
     def _onSelected(self) -> None:
         session = self.session
@@ -227,16 +254,13 @@ class ReviewPanel:
 
         def decide(session: ReviewSession) -> None:
             present = {lesion.id for lesion in session.book.current}
-            for lesionId in ids:
-                if lesionId in present:
-                    getattr(session, action)(lesionId)
+            getattr(session, action)(*(lesionId for lesionId in ids if lesionId in present))
 
         if self._try(decide):
             self._table.step(1, onlyOpen=True)
 
     def _acceptSmall(self, session: ReviewSession) -> None:
-        for lesionId in self._table.smallIds:
-            session.accept(lesionId)
+        session.accept(*self._table.smallIds)
 
     def _split(self, session: ReviewSession) -> None:
         session.split(self.selectedIds[0], crossingOfViews(slicer.mrmlScene))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from .flags import EDITED_CLASSES
 from .lungs_inflation import DENSE_FROM_HU, EXPIRATION
 from .postprocess import CORE_MARGIN, LARGE_SHARE, LEAST_DENSITY_RATIO, MINIMUM_LESION_ML
 from .severity import TRACE_PERCENT
 from .surroundings import SURROUNDINGS_MM
 from .uncertainty import NEGLIGIBLE_DOUBT
 
-DEFINITIONS_VERSION = "2"
+DEFINITIONS_VERSION = "3"
 
 CONSOLIDATION_FROM_HU = -300
 """Voxel by voxel, no other border agrees clearly better with what experts draw
@@ -52,10 +53,12 @@ CONVENTIONS = MappingProxyType(
         "ggo_percent": "Share of the region that is infected and darker than "
         f"{CONSOLIDATION_FROM_HU} HU (ground glass; quantitative CT papers put ground glass at "
         "-750 to -300 HU; darker lesion voxels are counted here too, so that ground glass and "
-        "consolidation add up to the infected percentage).",
+        "consolidation add up to the infected percentage). Where a person corrected the segments "
+        f"(flag {EDITED_CLASSES}), these tell instead of HU.",
         "consolidation_percent": "Share of the region that is infected and at least "
         f"{CONSOLIDATION_FROM_HU} HU (consolidation; -300 to 50 HU in quantitative CT papers; "
-        "brighter lesion voxels, such as vessels in it, are counted here too).",
+        "brighter lesion voxels, such as vessels in it, are counted here too), or what a person "
+        "corrected, as for ggo_percent.",
         "mean_hu": "Mean HU of the infected voxels of the region.",
         "hu_p10": "10th percentile of the HU of the infected voxels.",
         "hu_p50": "Median HU of the infected voxels.",
@@ -66,7 +69,7 @@ CONVENTIONS = MappingProxyType(
         f"{100 * LESION_CLASS_SHARES[0]:g}%, less than {100 * LESION_CLASS_SHARES[1]:g}%, or more "
         f"of the lesion's voxels have at least {CONSOLIDATION_FROM_HU} HU. The borders are a "
         "convention of this software: vessels in ground glass reach a few percent, and partial "
-        "volume around consolidation as well.",
+        "volume around consolidation as well. Corrections of the segments do not change it.",
         "doubt_ml": "Volume in doubt: the expected volume of a lesion that is none, its voxels' "
         "doubt as for infected_ml, added up. The review lists lesions by it, largest first, "
         f"because that is what may change the numbers most; those below {SMALL_LESION_ML:g} ml "

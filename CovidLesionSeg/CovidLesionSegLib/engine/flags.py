@@ -12,6 +12,9 @@ from .lungs_inflation import EXPIRATION
 FAINT_LEFT_OUT = "faint-findings-left-out"
 RESEARCH_MODEL = "research-model"
 UNFITTED = "probabilities-unfitted"
+EDITED_ANATOMY = "edited-anatomy"
+EDITED_CLASSES = "edited-classes"
+CT_MOVED = "ct-moved"
 
 FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
     {
@@ -39,7 +42,11 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "default model before relying on them.",
         UNFITTED: "The probabilities of this model were not fitted to what experts drew: they "
         "claim too much, so that intervals and doubt are too small.",
-        "edited-anatomy": "Lungs or lobes were corrected by hand.",
+        EDITED_ANATOMY: "Lungs or lobes were corrected by hand.",
+        EDITED_CLASSES: "Ground glass and consolidation were corrected by hand; their percentages "
+        "follow the segments, not HU.",
+        CT_MOVED: "The CT was moved after it was segmented, and no longer lies where the "
+        "segmentation does; the numbers are right, the picture is not.",
         "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }
 )

@@ -88,6 +88,7 @@ class Quantifier:
         lesions: Sequence[Lesion],
         reviewed: NDArray[np.bool_] | None = None,
         flags: tuple[str, ...] = (),
+        classes: NDArray[np.uint8] | None = None,
     ) -> Quantification:
         """Measure an infection mask.
 
@@ -96,8 +97,10 @@ class Quantifier:
             lesions: Its lesions.
             reviewed: Boolean ``[z, y, x]``, true where a person decided.
             flags: Added to every row, for example ``("edited",)``.
+            classes: uint8 ``[z, y, x]``, labels of `Opacity`, when a person corrected what is
+                ground glass; by default the border in HU tells.
         """
-        infected = self._sums.infected(infection, reviewed)
+        infected = self._sums.infected(infection, reviewed, classes)
         rows = [self._lobe_row(lobe, infected, lesions, flags) for lobe in Lobe]
         rows += [self._lung_row(lung, infected, lesions, flags) for lung in Lung]
         codes = tuple(range(1, max(REST_OF_LUNG.values()) + 1))
@@ -184,6 +187,10 @@ class Quantifier:
             bins = slice(*np.searchsorted(HU_LEVELS, (first_hu, last_hu + 1)))
             voxels = int((lesion if of_lesion else every)[bins].sum())
             measures[name] = Measure(100.0 * voxels / volume, "%")
+        if infected.consolidated is not None:
+            solid = float(infected.consolidated[rows].sum())
+            measures["ggo_percent"] = Measure(100.0 * (count - solid) / volume, "%")
+            measures["consolidation_percent"] = Measure(100.0 * solid / volume, "%")
         measures.update(_lesion_hu(lesion))
         measures.update(_network_measures(infected, rows, count))
         return measures

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .lungs_grid import BlockGrid
 from .masks import Box, bounding_box
-from .result import Anatomy, Lobe, Lung, Prediction
+from .result import Anatomy, Lobe, Lung, Opacity, Prediction
 from .steps import Steps, finish
 from .uncertainty import binary_entropy, doubt, lobe_reach
 from .volume import CtVolume
@@ -37,6 +37,7 @@ class InfectedSums:
     Attributes:
         histogram: ``(8, bins)`` voxels by HU.
         decided: ``(8, bins)`` those of them that a person decided.
+        consolidated: ``(8,)`` voxels called consolidation; None when HU alone decide.
         reach: ``(8, 32)`` voxels by the lobes that they might belong to instead.
         false_positive: ``(8, 32)`` expected number of voxels wrongly infected.
         false_negative: ``(8, 32)`` expected number of infected voxels missed.
@@ -47,6 +48,7 @@ class InfectedSums:
 
     histogram: NDArray[np.int64]
     decided: NDArray[np.int64]
+    consolidated: NDArray[np.float64] | None
     reach: NDArray[np.int64]
     false_positive: NDArray[np.float64]
     false_negative: NDArray[np.float64]
@@ -99,7 +101,10 @@ class RegionSums:
         self._missed = _joint_sums(joint, missed)
 
     def infected(
-        self, infection: NDArray[np.uint8], reviewed: NDArray[np.bool_] | None = None
+        self,
+        infection: NDArray[np.uint8],
+        reviewed: NDArray[np.bool_] | None = None,
+        classes: NDArray[np.uint8] | None = None,
     ) -> InfectedSums:
         """Count the infected voxels.
 
@@ -107,6 +112,7 @@ class RegionSums:
             infection: uint8 ``[z, y, x]`` on the CT's grid, non-zero where infected.
             reviewed: Boolean of the same shape, true where a person decided: no doubt is
                 left there.
+            classes: uint8 of the same shape, labels of `Opacity`, when they are not by HU.
         """
         crop = infection[self._box].ravel()
         where = np.flatnonzero(crop)
@@ -126,6 +132,9 @@ class RegionSums:
         return InfectedSums(
             histogram=_histogram(code, self._hu[where]),
             decided=_histogram(code[by_person], self._hu[where[by_person]]),
+            consolidated=None
+            if classes is None
+            else _sums(code, classes[self._box].ravel()[where] == Opacity.CONSOLIDATION),
             reach=_joint_counts(joint),
             false_positive=_joint_sums(joint, wrong),
             false_negative=np.maximum(missed, 0.0),
@@ -219,6 +228,8 @@ def _joint_sums(joint: NDArray[np.intp], values: NDArray[np.float32]) -> NDArray
     return np.asarray(sums, dtype=np.float64).reshape(REGION_COUNT, REACH_COUNT)
 
 
-def _sums(code: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.float64]:
+def _sums(
+    code: NDArray[np.uint8], values: NDArray[np.floating] | NDArray[np.bool_]
+) -> NDArray[np.float64]:
     sums = np.bincount(code, weights=values.astype(np.float64), minlength=REGION_COUNT)
     return np.asarray(sums, dtype=np.float64)

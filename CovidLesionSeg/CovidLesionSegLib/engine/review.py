@@ -33,13 +33,16 @@ from .review_values import (
     union_box,
 )
 
+_NOWHERE: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
+
 
 class LesionBook:
     """The lesions of one CT under review.
 
     Args:
         context: What stays the same.
-        infection: uint8 ``[z, y, x]``, 0 or 1, the infection now.
+        infection: uint8 ``[z, y, x]``, 0 or 1: the infection now, or the one that the labels were
+            recorded with; `update` then follows what has changed since.
         labels: uint16 of the same shape with the lesions' ids from an earlier session.
         decisions: What was decided then, by id.
         rejected: Lesions rejected then.
@@ -59,8 +62,8 @@ class LesionBook:
         self._rejected = {lesion.id: lesion for lesion in rejected}
         self._lesions: dict[int, Lesion] = {}
         self._boxes: dict[int, Box] = {}
+        self.infection = (infection > 0).astype(np.uint8)
         if labels is None:
-            self.infection = (infection > 0).astype(np.uint8)
             found, self.labels = find_lesions(
                 infection,
                 context.prediction,
@@ -73,7 +76,6 @@ class LesionBook:
             self._boxes = lesion_boxes(self.labels)
         else:
             self.labels = labels.copy()
-            self.infection = (labels > 0).astype(np.uint8)
             for lesion_id, box in lesion_boxes(self.labels).items():
                 self._measure(lesion_id, box)
         self._counts = self._count(WHOLE)
@@ -81,8 +83,6 @@ class LesionBook:
         self._stale: list[Box] = [WHOLE]
         self._ai_count = int(np.count_nonzero(context.ai_infection))
         self._next_id = max([0, *self._lesions, *self._rejected, *self._decisions]) + 1
-        # With labels of an earlier session: what was edited since then.
-        self.update(infection)
 
     def adapt(self, context: ReviewContext) -> None:
         """Measure again after lungs or lobes were corrected."""
@@ -116,27 +116,27 @@ class LesionBook:
         """Return where a lesion lies; KeyError when it is not there."""
         return self._boxes[lesion_id]
 
-    def without(self, lesion_id: int) -> NDArray[np.uint8]:
-        """Return the infection without one lesion."""
-        mask = self.infection.copy()
-        mask[self.labels == lesion_id] = 0
-        return mask
-
-    def decide(self, lesion_id: int, decision: str) -> Snapshot:
-        """Note a decision; returns the state before."""
-        before = self.snapshot((slice(0, 0), slice(0, 0), slice(0, 0)))
-        self._decisions[lesion_id] = decision
-        self._stale.append(self._boxes[lesion_id])
+    def decide(self, lesion_ids: Iterable[int], decision: str) -> Snapshot:
+        """Note a decision about lesions; returns the state before."""
+        before = self.snapshot(_NOWHERE)
+        for lesion_id in lesion_ids:
+            self._stale.append(self._boxes[lesion_id])
+            self._decisions[lesion_id] = decision
         return before
 
-    def reject(self, lesion_id: int) -> tuple[Change, Snapshot]:
-        """Remove a lesion and remember it as rejected."""
-        lesion = self._lesions[lesion_id]
-        done = self.update(self.without(lesion_id))
-        if done is None:
-            raise ValueError(f"lesion {lesion_id} has no voxels")
-        self._rejected[lesion_id] = lesion
-        return done
+    def reject(self, lesion_ids: Iterable[int]) -> tuple[Change, Snapshot]:
+        """Remove lesions and remember them as rejected; KeyError when one is not there."""
+        boxes = {lesion_id: self._boxes[lesion_id] for lesion_id in lesion_ids}
+        box, (voxels, _) = union_box(boxes.values()), self._counts
+        before, counted = self.snapshot(box), self._count(box)
+        for lesion_id, own in boxes.items():
+            inside = self.labels[own] == lesion_id
+            self.infection[own][inside] = 0
+            self.labels[own][inside] = 0
+            self._rejected[lesion_id] = self._lesions[lesion_id]
+            self._forget(lesion_id)
+        self._recount(counted, box)
+        return Change(0, voxels - self._counts[0], box), before
 
     def update(self, infection: NDArray[np.uint8]) -> tuple[Change, Snapshot] | None:
         """Follow an edit of the infection, whoever made it.

@@ -15,6 +15,9 @@ from .volume import CtVolume
 
 UNREVIEWED, ACCEPTED, REJECTED, EDITED = "unreviewed", "accepted", "rejected", "edited"
 
+FINISH, REOPEN = "finish", "reopened by an edit"
+"""Actions of the log that close a review, and open it again."""
+
 Labels = NDArray[np.uint16]
 
 WHOLE: Box = (slice(None), slice(None), slice(None))
@@ -70,6 +73,15 @@ class LogEntry:
     added_voxels: int
     removed_voxels: int
     dice_to_computed: float
+
+
+def finished_utc(log: Iterable[LogEntry]) -> str | None:
+    """Return when a review was finished; None when it was not, or when an edit reopened it."""
+    time_utc = None
+    for entry in log:
+        if entry.action in (FINISH, REOPEN):
+            time_utc = entry.time_utc if entry.action == FINISH else None
+    return time_utc
 
 
 @dataclass(frozen=True, eq=False)

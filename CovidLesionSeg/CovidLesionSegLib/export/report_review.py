@@ -12,6 +12,7 @@ from CovidLesionSegLib.engine.review_values import (
     UNREVIEWED,
     LogEntry,
     doubt_of,
+    finished_utc,
 )
 
 from .job import ExportJob
@@ -26,7 +27,6 @@ _STATES = {
     REJECTED: "rejected",
     UNREVIEWED: "not reviewed",
 }
-_FINISH = "finish"
 
 
 def review_sentence(job: ExportJob) -> str:
@@ -39,7 +39,7 @@ def review_sentence(job: ExportJob) -> str:
         return "Computed automatically; not reviewed by a person."
     total = len(review.lesions)
     open_count = review.count(UNREVIEWED)
-    finished = any(entry.action == _FINISH for entry in review.log)
+    finished = finished_utc(review.log) is not None
     after = " and edited" if edited else ""
     if finished and not open_count:
         return f"Reviewed{after} by a person; the review is finished."
@@ -79,9 +79,9 @@ def _state_facts(job: ExportJob, log: Sequence[LogEntry]) -> tuple[tuple[str, st
         )
         agreement = log[-1].dice_to_computed
         pairs.append(("Dice to the mask as computed", f"{agreement:.3f}"))
-    finished = [entry.time_utc for entry in log if entry.action == _FINISH]
-    if finished:
-        pairs.append(("Review finished", _time(finished[-1])))
+    finished = finished_utc(log)
+    if finished is not None:
+        pairs.append(("Review finished", _time(finished)))
     return tuple(pairs)
 
 

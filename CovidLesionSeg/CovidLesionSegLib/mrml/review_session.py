@@ -5,17 +5,12 @@ Without Qt: the panel calls `refresh` some time after an edit, and shows what is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
-import numpy as np
-import slicer
-from numpy.typing import NDArray
-from vtk.util import numpy_support
-
-from CovidLesionSegLib.engine.opacity import split_opacity
+from CovidLesionSegLib.engine.flags import EDITED_CLASSES
+from CovidLesionSegLib.engine.masks import Box
 from CovidLesionSegLib.engine.quantify import Quantifier
 from CovidLesionSegLib.engine.region_sums import RegionSums
 from CovidLesionSegLib.engine.result import Lesion, Quantification
@@ -25,7 +20,9 @@ from CovidLesionSegLib.engine.review_history import ReviewHistory
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
 from CovidLesionSegLib.engine.review_values import (
     ACCEPTED,
+    FINISH,
     REJECTED,
+    REOPEN,
     UNREVIEWED,
     Change,
     LogEntry,
@@ -34,27 +31,19 @@ from CovidLesionSegLib.engine.review_values import (
 )
 from CovidLesionSegLib.engine.steps import Steps, finish
 from CovidLesionSegLib.errors import InputError
-from CovidLesionSegLib.export.segments import segment_definitions
 
-from .attributes import PREFIX
-from .review_tables import appendLog, fillLesionTable, lesionsFromTable, readLog
-from .run_nodes import (
-    ANATOMY_EDITED,
-    anatomyOf,
-    anatomyTime,
-    contextOfRun,
-    factsOfRun,
-    nodeOfRun,
-    setNodeOfRun,
-)
+from .review_nodes import NOTHING, NOWHERE, ReviewNodes, Step
+from .review_opacity import OpacityFollower
+from .review_status import isFinished, setFinished, setReopened
+from .run_anatomy import anatomyOf, followedElsewhere
+from .run_nodes import ANATOMY_EDITED, contextOfRun, factsOfRun, layerTime, nodeOfRun
 from .segment_voxels import maskOfSegment, setMaskOfSegment
-from .segmentation_node import BINARY_LABELMAP, orientedLabelmap
 from .table_node import fillLobesTable
-from .volume_node import addVolume
 
 INFECTION = "infection"
-FINISHED = PREFIX + "ReviewFinished"
-_NOTHING = Change(0, 0, (slice(0, 0), slice(0, 0), slice(0, 0)))
+_ANATOMY_LAYERS = ("lungs", "lobes")
+_OUTSIDE = " outside the review"
+"""Said of edits that are found when a result is opened."""
 
 
 class ReviewSession:
@@ -76,23 +65,17 @@ class ReviewSession:
         book: LesionBook | None = None,
     ) -> None:
         self.node = segmentationNode
-        self.context = context or contextOfRun(segmentationNode)
         self._beforeEdit = beforeEdit
         self._quantifier: Quantifier | None = None
-        self._opacityIsStale = False
-        self._anatomyTime = anatomyTime(segmentationNode)
+        read = context or contextOfRun(segmentationNode)
+        elsewhere = followedElsewhere(segmentationNode, read) if context is None else None
+        self.context = elsewhere or read
+        self._anatomyTime = layerTime(segmentationNode, *_ANATOMY_LAYERS)
+        self._opacity = OpacityFollower(segmentationNode, self.context.ct, context is not None)
+        self._nodes = ReviewNodes(segmentationNode, self.context.ct)
         self.book = self._open(book)
         self._history = ReviewHistory(self.book)
-        untouched = (
-            not self.book.is_edited()
-            and self.progress[0] == 0
-            and segmentationNode.GetAttribute(ANATOMY_EDITED) is None
-        )
-        self.quantification = (
-            quantification_from_dict(factsOfRun(segmentationNode)["quantification"])
-            if untouched
-            else self._measure()
-        )
+        self.quantification = self._catchUp(elsewhere is not None)
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
@@ -106,8 +89,8 @@ class ReviewSession:
 
     @property
     def isFinished(self) -> bool:
-        """Whether the review was closed; then nothing here changes the result any more."""
-        return self.node.GetAttribute(FINISHED) is not None
+        """Whether the review was closed; an edit by another tool opens it again."""
+        return isFinished(self.node)
 
     @property
     def undoText(self) -> str:
@@ -117,27 +100,36 @@ class ReviewSession:
     @property
     def log(self) -> list[LogEntry]:
         """The audit log, oldest entry first."""
-        return readLog(nodeOfRun(self.node, "ReviewLog"))
+        return self._nodes.log
 
     def refresh(self) -> bool:
-        """Follow an edit by another tool; returns whether there was one."""
-        if self.isFinished:
-            return False
-        anatomy = self._followAnatomy()
+        """Follow an edit by another tool; returns whether there was one.
+
+        One that comes after `finish` reopens the review, so that nothing can be exported whose
+        numbers and voxels contradict each other.
+        """
+        steps, box = [], NOWHERE
+        if self._followAnatomy():
+            steps.append(Step("edit lungs or lobes"))
         infection = maskOfSegment(self.node, INFECTION, self.context.ct)
         followed = self._history.follow(infection)
+        done = self.book.update(infection) if followed is None else None
         if followed is not None:
-            action, change = followed
-            self._publish(action, "", change)
-            return True
-        done = self.book.update(infection)
-        if done is not None:
-            self._note("edit", "", *done)
-        return anatomy or done is not None
+            steps.append(Step(followed[0], "", followed[1]))
+            box = followed[1].box
+        elif done is not None:
+            self._history.note("edit", done[1])
+            steps.append(Step("edit", "", done[0]))
+            box = done[1].box
+        if self._opacity.read(self.book.infection):
+            steps.append(Step("edit ground glass or consolidation"))
+        if steps:
+            self._edited(steps, box)
+        return bool(steps)
 
     def _followAnatomy(self) -> bool:
         """Follow a correction of lungs or lobes; returns whether there was one."""
-        time = anatomyTime(self.node)
+        time = layerTime(self.node, *_ANATOMY_LAYERS)
         if time == self._anatomyTime:
             return False
         self._anatomyTime = time
@@ -147,19 +139,20 @@ class ReviewSession:
         self.context = replace(self.context, anatomy=anatomy)
         self.book.adapt(self.context)
         self._quantifier = None
-        self._publish("edit lungs or lobes", "", _NOTHING)
         return True
 
-    def accept(self, lesionId: int) -> None:
-        """Agree with a lesion."""
+    def accept(self, *lesionIds: int) -> None:
+        """Agree with lesions, in one step."""
         self._check()
-        self._note("accept", str(lesionId), _NOTHING, self.book.decide(lesionId, ACCEPTED))
+        if lesionIds:
+            self._note("accept", lesionIds, NOTHING, self.book.decide(lesionIds, ACCEPTED))
 
-    def reject(self, lesionId: int) -> None:
-        """Remove a lesion."""
+    def reject(self, *lesionIds: int) -> None:
+        """Remove lesions, in one step."""
         self._check()
-        self._beforeEdit()
-        self._written("reject", str(lesionId), *self.book.reject(lesionId))
+        if lesionIds:
+            self._beforeEdit()
+            self._written("reject", lesionIds, *self.book.reject(lesionIds))
 
     def split(self, lesionId: int, pointRas: tuple[float, float, float]) -> int:
         """Separate the part of a lesion around a point; returns the new lesion's id.
@@ -170,14 +163,14 @@ class ReviewSession:
         self._check()
         part = split_at(self.book, self.context, lesionId, self._index(pointRas))
         newId, before = self.book.split(lesionId, part, self.book.box(lesionId))
-        self._note("split", f"{lesionId} {newId}", _NOTHING, before)
+        self._note("split", (lesionId, newId), NOTHING, before)
         return newId
 
     def merge(self, lesionIds: Iterable[int]) -> None:
         """Make one lesion of several."""
         self._check()
         ids = sorted(lesionIds)
-        self._note("merge", " ".join(map(str, ids)), _NOTHING, self.book.merge(ids))
+        self._note("merge", ids, NOTHING, self.book.merge(ids))
 
     def addAt(self, pointRas: tuple[float, float, float]) -> None:
         """Add a missed lesion around a point.
@@ -195,7 +188,7 @@ class ReviewSession:
                 "What the networks saw here is part of a lesion already.",
                 "Draw what is missing with the Segment Editor below.",
             )
-        self._written("add", "", *done)
+        self._written("add", (), *done)
 
     def undo(self) -> str:
         """Take the last step back, also one made with another tool; returns its name."""
@@ -206,7 +199,7 @@ class ReviewSession:
         if change.added_voxels or change.removed_voxels:
             self._beforeEdit()
             self._write()
-        self._publish(f"undo {action}", "", change)
+        self._publish([Step(f"undo {action}", "", change)], change.box)
         return action
 
     def finish(self) -> None:
@@ -224,16 +217,8 @@ class ReviewSession:
                 "Accept or reject them first.",
             )
         self.settle()
-        self._publish("finish", "", _NOTHING)
-        logic = slicer.vtkSlicerSegmentationsModuleLogic
-        segmentation = self.node.GetSegmentation()
-        for definition in segment_definitions():
-            segment = segmentation.GetSegment(definition.id)
-            if segment is not None and definition.layer in ("infection", "opacity"):
-                logic.SetSegmentStatus(segment, logic.Completed)
-                if self.book.is_edited():
-                    segment.SetTag("DICOM.SegmentAlgorithmType", "SEMIAUTOMATIC")
-        self.node.SetAttribute(FINISHED, _now())
+        self._nodes.write(self.book, [Step(FINISH)])
+        setFinished(self.node, self.book.is_edited())
 
     def settle(self) -> None:
         """Do what can wait: ground glass and consolidation, counting for the next numbers."""
@@ -248,24 +233,11 @@ class ReviewSession:
             yield
         self.book.decided_mask()
         yield
-        if not self._opacityIsStale:
-            return
-        self._opacityIsStale = False
-        ct = self.context.ct
-        opacity = split_opacity(ct.hu, self.book.infection)
-        yield
-        ids = {d.id: d.label for d in segment_definitions() if d.layer == "opacity"}
-        segmentation = self.node.GetSegmentation()
-        segments = {key: segmentation.GetSegment(key) for key in ids}
-        if None in segments.values():
-            return
-        images = [segment.GetRepresentation(BINARY_LABELMAP) for segment in segments.values()]
-        values = {key: segment.GetLabelValue() for key, segment in segments.items()}
-        if images[0] is images[1] and values == ids:
-            images[0].DeepCopy(orientedLabelmap(ct.to_input_grid(opacity), ct.input_affine_lps))
-            return
-        for key, label in ids.items():
-            setMaskOfSegment(self.node, key, (opacity == label).astype(np.uint8), ct)
+        yield from self._opacity.writeSteps(self.book.infection)
+
+    def settleSegments(self) -> None:
+        """Bring ground glass and consolidation to the infection, and do nothing else."""
+        finish(self._opacity.writeSteps(self.book.infection))
 
     def pointOf(self, lesionId: int) -> tuple[float, float, float]:
         """Return a lesion's centre in world coordinates, in mm."""
@@ -288,28 +260,14 @@ class ReviewSession:
             return None
 
     def _open(self, fresh: LesionBook | None) -> LesionBook:
-        scene, title = self.node.GetScene(), self.node.GetName()
-        ct = self.context.ct
-        labels = nodeOfRun(self.node, "LesionMap")
-        infection = maskOfSegment(self.node, INFECTION, ct)
-        if labels is None:
-            book = fresh or LesionBook(self.context, infection)
-            labels = addVolume(
-                scene, f"{title} lesion map", ct.to_input_grid(book.labels), ct.input_affine_lps
-            )
-            labels.SetHideFromEditors(True)
-            labels.SetAndObserveTransformNodeID(self.node.GetTransformNodeID())
-            setNodeOfRun(self.node, "LesionMap", labels)
-            for role, name in (("Lesions", "lesions"), ("ReviewLog", "review log")):
-                table = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{title} {name}")
-                setNodeOfRun(self.node, role, table)
-            fillLesionTable(nodeOfRun(self.node, "Lesions"), book.all)
-            return book
-        known = lesionsFromTable(nodeOfRun(self.node, "Lesions"))
+        """Return the lesions as they were recorded, or as they were computed."""
+        recorded = self._nodes.recorded()
+        if recorded is None:
+            return fresh or LesionBook(self.context, self.context.ai_infection)
+        known = self._nodes.lesions
         return LesionBook(
             self.context,
-            infection,
-            np.array(self._mapView(labels)),
+            *recorded,
             {
                 lesion.id: lesion.state
                 for lesion in known
@@ -318,11 +276,35 @@ class ReviewSession:
             [lesion for lesion in known if lesion.state == REJECTED],
         )
 
-    def _mapView(self, node: Any) -> NDArray[np.uint16]:
-        image = node.GetImageData()
-        columns, rows, slices = image.GetDimensions()
-        scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-        return self.context.ct.orientation.lps_view(scalars.reshape(slices, rows, columns))
+    def _catchUp(self, anatomyEdited: bool) -> Quantification:
+        """Follow what was edited since the result was last under review; returns the numbers."""
+        steps, box = [], NOWHERE
+        if anatomyEdited:
+            steps.append(Step("edit lungs or lobes" + _OUTSIDE))
+        done = self.book.update(maskOfSegment(self.node, INFECTION, self.context.ct))
+        if done is not None:
+            steps.append(Step("edit" + _OUTSIDE, "", done[0]))
+            box = done[1].box
+        if self._opacity.read(self.book.infection):
+            steps.append(Step("edit ground glass or consolidation" + _OUTSIDE))
+        if steps:
+            return self._edited(steps, box)
+        if self._nodes.isCopy:
+            self._nodes.write(self.book, [Step("copied from another result")])
+        elif not self._nodes.areComplete:
+            self._nodes.write(self.book)
+        if self._isAsComputed():
+            facts = factsOfRun(self.node)
+            return quantification_from_dict(facts["quantification"], facts["definitions"])
+        return self._numbers()
+
+    def _isAsComputed(self) -> bool:
+        return not (
+            self.book.is_edited()
+            or self.progress[0]
+            or self.node.GetAttribute(ANATOMY_EDITED) is not None
+            or self._opacity.classesAreByHand
+        )
 
     def _index(self, pointRas: tuple[float, float, float]) -> tuple[int, int, int]:
         local = [0.0, 0.0, 0.0]
@@ -341,43 +323,43 @@ class ReviewSession:
                 "review-finished", "This review is finished.", "Segment again to start a new one."
             )
 
-    def _written(self, action: str, lesions: str, change: Change, before: Snapshot) -> None:
+    def _written(
+        self, action: str, lesionIds: Iterable[int], change: Change, before: Snapshot
+    ) -> None:
         self._write()
-        self._note(action, lesions, change, before)
+        self._note(action, lesionIds, change, before)
 
     def _write(self) -> None:
         setMaskOfSegment(self.node, INFECTION, self.book.infection, self.context.ct)
 
-    def _note(self, action: str, lesions: str, change: Change, before: Snapshot) -> None:
-        self._history.note(action, before)
-        self._publish(action, lesions, change, before.box)
-
-    def _publish(
-        self, action: str, lesions: str, change: Change, box: tuple[slice, ...] | None = None
+    def _note(
+        self, action: str, lesionIds: Iterable[int], change: Change, before: Snapshot
     ) -> None:
-        """Write everything that follows from a step into the scene."""
-        where = change.box if box is None else box
-        labels = nodeOfRun(self.node, "LesionMap")
-        if labels is not None:
-            self._mapView(labels)[where] = self.book.labels[where]
-            labels.GetImageData().Modified()
-        fillLesionTable(nodeOfRun(self.node, "Lesions"), self.lesions)
-        entry = LogEntry(
-            _now(),
-            action,
-            lesions,
-            change.added_voxels,
-            change.removed_voxels,
-            round(self.book.dice_to_ai(), 6),
-        )
-        appendLog(nodeOfRun(self.node, "ReviewLog"), entry)
-        if change.added_voxels or change.removed_voxels:
-            self._opacityIsStale = True
-        if action != "finish":
-            self.quantification = self._measure()
-            table = nodeOfRun(self.node, "table")
-            if table is not None:
-                fillLobesTable(table, self.quantification)
+        self._history.note(action, before)
+        self._publish([Step(action, " ".join(map(str, lesionIds)), change)], before.box)
+
+    def _edited(self, steps: Sequence[Step], box: Box) -> Quantification:
+        """Publish edits that were made with another tool."""
+        if self.isFinished:
+            setReopened(self.node)
+            steps = [*steps, Step(REOPEN)]
+        return self._publish(steps, box)
+
+    def _publish(self, steps: Sequence[Step], box: Box) -> Quantification:
+        """Write everything that follows from steps into the scene."""
+        self._nodes.write(self.book, steps, box)
+        if any(step.change.added_voxels or step.change.removed_voxels for step in steps):
+            self._opacity.infectionChanged()
+        self.quantification = self._numbers()
+        return self.quantification
+
+    def _numbers(self) -> Quantification:
+        """Measure, and write the table."""
+        quantification = self._measure()
+        table = nodeOfRun(self.node, "table")
+        if table is not None:
+            fillLobesTable(table, quantification)
+        return quantification
 
     def _ready(self) -> Quantifier:
         """Return the counts per region, made at the first call: seconds for a large CT."""
@@ -387,13 +369,12 @@ class ReviewSession:
         return self._quantifier
 
     def _measure(self) -> Quantification:
+        classes = self._opacity.classesByHand
+        flags = {"edited": self.book.is_edited(), EDITED_CLASSES: classes is not None}
         return self._ready().measure(
             self.book.infection,
             self.book.current,
             self.book.decided_mask(),
-            ("edited",) if self.book.is_edited() else (),
+            tuple(flag for flag, holds in flags.items() if holds),
+            classes,
         )
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -76,14 +76,13 @@ def lesionsFromTable(node: Any) -> tuple[Lesion, ...]:
     )
 
 
-def appendLog(node: Any, entry: LogEntry) -> None:
-    """Add a line to the audit log.
+def fillLog(node: Any, entries: Sequence[LogEntry]) -> None:
+    """Replace the content of the audit log.
 
     Args:
         node: vtkMRMLTableNode.
-        entry: The line.
+        entries: Its lines, oldest first.
     """
-    entries = [*readLog(node), entry]
     names = (*_LOG_TEXTS, *_LOG_NUMBERS)
     _fill(node, {name: [getattr(line, name) for line in entries] for name in names})
 

@@ -7,12 +7,13 @@ saved can be reviewed further in another session.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import vtk
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.flags import CT_MOVED, EDITED_ANATOMY, EDITED_CLASSES
 from CovidLesionSegLib.engine.result import (
     Anatomy,
     Lobe,
@@ -29,18 +30,23 @@ from CovidLesionSegLib.export.segments import segment_definitions
 from .attributes import PREFIX
 from .hierarchy import placeBesideCt
 from .scene import ResultNodes
-from .segment_voxels import labelsOfSegments
+from .segment_voxels import SAME_PLACE_MM, labelsOfSegments
 from .segmentation_node import BINARY_LABELMAP
 from .volume_input import ct_from_volume_node
-from .volume_node import addVolume, arrayFromNode
+from .volume_node import (
+    LPS_TO_RAS,
+    addVolume,
+    affineLpsFromNode,
+    arrayFromMatrix,
+    arrayFromNode,
+)
 
 PROBABILITY_SCALE = 65535
 """Probabilities are stored as 16-bit integers: half the size, and exact above 1/32."""
 
 FACTS = PREFIX + "Result"
 ANATOMY_EDITED = PREFIX + "AnatomyEdited"
-_EDITED_FLAG = "edited-anatomy"
-_ANATOMY_LAYERS = ("lungs", "lobes")
+CLASSES_EDITED = PREFIX + "ClassesEdited"
 _ROLES = {
     "ct": "Ct",
     "table": "Table",
@@ -144,7 +150,7 @@ def contextOfRun(segmentationNode: Any) -> ReviewContext:
             "The CT or the maps of this result were deleted from the scene.",
             "Load the CT again and segment it again; the segmentation itself stays.",
         )
-    ct = ct_from_volume_node(ctNode)
+    ct = ct_from_volume_node(ctNode, probability if _isMoved(segmentationNode) else None)
     return ReviewContext(
         ct=ct,
         anatomy=_anatomy(segmentationNode, facts["anatomy"], ct),
@@ -155,6 +161,24 @@ def contextOfRun(segmentationNode: Any) -> ReviewContext:
         ),
         ai_infection=ct.orientation.to_lps(arrayFromNode(computed).astype(np.uint8)),
     )
+
+
+def _isMoved(segmentationNode: Any) -> bool:
+    """Return whether the CT was moved for good, and the segmentation stayed where it was.
+
+    The maps of the run tell where that is. When both were moved, the CT's grid is that of the
+    segments again.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment("infection")
+    image = segment.GetRepresentation(BINARY_LABELMAP) if segment is not None else None
+    nodes = nodeOfRun(segmentationNode, "ct"), nodeOfRun(segmentationNode, "probability")
+    if image is None or None in nodes:
+        return False
+    imageToWorld = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(imageToWorld)
+    place = LPS_TO_RAS @ arrayFromMatrix(imageToWorld)
+    fits = [np.allclose(place, affineLpsFromNode(node), atol=SAME_PLACE_MM) for node in nodes]
+    return fits == [False, True]
 
 
 def mapOfRun(segmentationNode: Any, role: str, ct: CtVolume) -> NDArray[np.float16] | None:
@@ -180,55 +204,30 @@ def _hiddenVolume(
     return node
 
 
-def anatomyTime(segmentationNode: Any) -> int:
-    """Return a number that grows whenever somebody changes lungs or lobes."""
+def layerTime(segmentationNode: Any, *layers: str) -> int:
+    """Return a number that grows whenever somebody changes the segments of some layers."""
     segmentation = segmentationNode.GetSegmentation()
     segments = [
-        segmentation.GetSegment(item.id)
-        for item in segment_definitions()
-        if item.layer in _ANATOMY_LAYERS
+        segmentation.GetSegment(item.id) for item in segment_definitions() if item.layer in layers
     ]
     images = [segment.GetRepresentation(BINARY_LABELMAP) for segment in segments if segment]
     return max((image.GetMTime() for image in images if image is not None), default=0)
-
-
-def anatomyOf(segmentationNode: Any, before: Anatomy, ct: CtVolume) -> Anatomy | None:
-    """Return lungs and lobes as they are in the scene; None when nobody has changed them.
-
-    Args:
-        segmentationNode: vtkMRMLSegmentationNode of a result.
-        before: What was known of them.
-        ct: Its CT.
-    """
-    lungs, lobes = (
-        layerOfRun(segmentationNode, "lungs", ct),
-        layerOfRun(segmentationNode, "lobes", ct),
-    )
-    if lungs is None:
-        lungs = np.zeros(ct.shape_zyx, dtype=np.uint8)
-    if np.array_equal(lungs, before.lungs) and _equal(lobes, before.lobes):
-        return None
-    segmentationNode.SetAttribute(ANATOMY_EDITED, "true")
-    present = set() if lobes is None else set(np.unique(lobes).tolist())
-    return replace(
-        before,
-        lungs=lungs,
-        lobes=lobes,
-        missing=tuple(lobe for lobe in Lobe if lobe not in present),
-        flags=tuple(dict.fromkeys((*before.flags, _EDITED_FLAG))),
-    )
 
 
 def flagsOfRun(segmentationNode: Any) -> tuple[str, ...]:
     """Return what a reader must know of a result, as flags."""
     facts = factsOfRun(segmentationNode)
     flags = (*facts["ct"]["flags"], *_anatomyFlags(segmentationNode, facts["anatomy"]))
+    if segmentationNode.GetAttribute(CLASSES_EDITED) is not None:
+        flags = (*flags, EDITED_CLASSES)
+    if _isMoved(segmentationNode):
+        flags = (*flags, CT_MOVED)
     return tuple(dict.fromkeys(flags))
 
 
 def _anatomyFlags(segmentationNode: Any, facts: dict[str, Any]) -> tuple[str, ...]:
     edited = segmentationNode.GetAttribute(ANATOMY_EDITED) is not None
-    return (*facts["flags"], *((_EDITED_FLAG,) if edited else ()))
+    return (*facts["flags"], *((EDITED_ANATOMY,) if edited else ()))
 
 
 def layerOfRun(segmentationNode: Any, name: str, ct: CtVolume) -> NDArray[np.uint8] | None:
@@ -244,12 +243,6 @@ def layerOfRun(segmentationNode: Any, name: str, ct: CtVolume) -> NDArray[np.uin
     """
     ids = {item.id: item.label for item in segment_definitions() if item.layer == name}
     return labelsOfSegments(segmentationNode, ids, ct)
-
-
-def _equal(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other)
 
 
 def _anatomy(segmentationNode: Any, facts: dict[str, Any], ct: CtVolume) -> Anatomy:

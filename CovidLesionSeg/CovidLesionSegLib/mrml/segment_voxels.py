@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from CovidLesionSegLib.engine.volume import CtVolume
+from CovidLesionSegLib.export.seg_nrrd import TERMINOLOGY_TAG
+from CovidLesionSegLib.export.segments import segment_definition
 
-from .segmentation_node import BINARY_LABELMAP, orientedLabelmap
+from .segmentation_node import BINARY_LABELMAP, addSegment, orientedLabelmap
 from .volume_node import LPS_TO_RAS, arrayFromMatrix, matrixFromArray
 
-_SAME_PLACE_MM = 1e-3
+SAME_PLACE_MM = 1e-3
 
 
 def maskOfSegment(segmentationNode: Any, segmentId: str, ct: CtVolume) -> NDArray[np.uint8]:
@@ -53,14 +55,25 @@ def labelsOfSegments(
 def setMaskOfSegment(
     segmentationNode: Any, segmentId: str, mask_zyx: NDArray[np.uint8], ct: CtVolume
 ) -> None:
-    """Replace the voxels of a segment.
+    """Replace the voxels of a segment; one of ours that was removed comes back.
 
     Args:
         segmentationNode: vtkMRMLSegmentationNode.
         segmentId: Id of the segment.
         mask_zyx: uint8 ``[z, y, x]`` in LPS axis order, non-zero inside.
         ct: The CT.
+
+    Raises:
+        KeyError: The segment is neither there nor one of ours.
     """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetSegment(segmentId) is None:
+        definition = segment_definition(segmentId)
+        label = (mask_zyx > 0).astype(np.uint8) * np.uint8(definition.label)
+        image = orientedLabelmap(ct.to_input_grid(label), ct.input_affine_lps)
+        tags = {TERMINOLOGY_TAG: definition.terminology_entry}
+        addSegment(segmentation, definition, image, tags)
+        return
     image = orientedLabelmap(ct.to_input_grid(mask_zyx), ct.input_affine_lps)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     logic.SetBinaryLabelmapToSegment(image, segmentationNode, segmentId, logic.MODE_REPLACE)
@@ -81,7 +94,7 @@ def _paste(found: NDArray[np.uint8], label: int, image: Any, value: int, ct: CtV
     imageToWorld = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(imageToWorld)
     grid = LPS_TO_RAS @ ct.input_affine_lps
-    if not np.allclose(arrayFromMatrix(imageToWorld), grid, atol=_SAME_PLACE_MM):
+    if not np.allclose(arrayFromMatrix(imageToWorld), grid, atol=SAME_PLACE_MM):
         image = _resampled(image, grid, found.shape)
     extent = image.GetExtent()
     scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())

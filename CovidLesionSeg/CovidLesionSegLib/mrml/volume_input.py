@@ -13,7 +13,7 @@ from CovidLesionSegLib.errors import InputError
 from .volume_node import affineLpsFromNode, arrayFromNode
 
 
-def ct_from_volume_node(node: Any) -> CtVolume:
+def ct_from_volume_node(node: Any, grid: Any = None) -> CtVolume:
     """Make a `CtVolume` from a scalar volume node, through all guards.
 
     A parent transform is left aside: results go under the same transform, so that they lie on
@@ -21,6 +21,7 @@ def ct_from_volume_node(node: Any) -> CtVolume:
 
     Args:
         node: vtkMRMLScalarVolumeNode.
+        grid: vtkMRMLScalarVolumeNode that says where the voxels lie; by default the same.
 
     Raises:
         InputError: ``input-no-volume`` without voxels or for another kind of node,
@@ -28,7 +29,8 @@ def ct_from_volume_node(node: Any) -> CtVolume:
             `checked_volume`.
     """
     checkVolumeNode(node)
-    return checked_volume(arrayFromNode(node), affineLpsFromNode(node), provenanceOfNode(node))
+    affine = affineLpsFromNode(node if grid is None else grid)
+    return checked_volume(arrayFromNode(node), affine, provenanceOfNode(node))
 
 
 def provenanceOfNode(node: Any) -> Provenance:
