@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from time import process_time
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from CovidLesionSegLib.engine.lesions import find_lesions
-from CovidLesionSegLib.engine.result import Anatomy, LobeSource, Prediction
 from CovidLesionSegLib.engine.review import LesionBook
 from CovidLesionSegLib.engine.review_history import ReviewHistory
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
@@ -23,9 +19,9 @@ from CovidLesionSegLib.engine.review_values import (
     volume_in_doubt_ml,
 )
 from CovidLesionSegLib.engine.uncertainty import doubt
-from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.errors import InputError
 from Testing.support.results import make_result
+from Testing.support.reviews import assert_measured_as_if_fresh
 
 
 @pytest.fixture
@@ -39,36 +35,8 @@ def book(context: ReviewContext) -> LesionBook:
     return LesionBook(context, context.ai_infection)
 
 
-def millimetre_context(
-    shape_zyx: tuple[int, int, int], *boxes: tuple[slice, slice, slice]
-) -> ReviewContext:
-    """Infected boxes in a lung of 1 mm voxels, of which a lesion needs 50."""
-    infection = np.zeros(shape_zyx, dtype=np.uint8)
-    for box in boxes:
-        infection[box] = 1
-    ct = CtVolume.from_array(np.full(shape_zyx, -500, dtype=np.int16), np.eye(4))
-    anatomy = Anatomy(np.ones(shape_zyx, dtype=np.uint8), None, LobeSource.NONE)
-    probability = np.where(infection > 0, 0.8, 0.1).astype(np.float16)
-    return ReviewContext(ct, anatomy, Prediction(probability), infection)
-
-
 def voxels(book: LesionBook, lesion_id: int) -> NDArray[np.intp]:
     return np.argwhere(book.labels == lesion_id)
-
-
-def assert_measured_as_if_fresh(book: LesionBook, context: ReviewContext) -> None:
-    """Every lesion has the numbers that a search from scratch finds."""
-    fresh, _ = find_lesions(book.infection, context.prediction, context.ct, context.anatomy, 0.05)
-    kept = sorted(book.current, key=lambda lesion: -lesion.volume_ml)
-    assert len(kept) == len(fresh)
-    for one, other in zip(kept, fresh, strict=True):
-        assert one.volume_ml == pytest.approx(other.volume_ml)
-        assert one.mean_hu == pytest.approx(other.mean_hu)
-        assert one.uncertainty == pytest.approx(other.uncertainty)
-        assert one.doubt_ml == pytest.approx(other.doubt_ml)
-        assert one.centroid_lps_mm == pytest.approx(other.centroid_lps_mm)
-        assert one.pleural_distance_mm == pytest.approx(other.pleural_distance_mm)
-        assert (one.lobe, one.lung) == (other.lobe, other.lung)
 
 
 def test_nothing_changed_is_no_change(book: LesionBook) -> None:
@@ -263,35 +231,14 @@ def test_merged_lesions_are_decided_only_if_all_of_them_were(
     }
 
 
-def test_a_lesion_at_the_border_of_the_ct_is_split() -> None:
-    """The pleural distance knows blocks of 2 mm, and the last slice is half a block."""
-    last = (slice(8, 9), slice(2, 18), slice(2, 18))
-    context = millimetre_context((9, 20, 20), last)
-    book = LesionBook(context, context.ai_infection)
-    new_id, _ = book.split(1, split_at(book, context, 1, (8, 2, 2)), book.box(1))
-    whole = find_lesions(context.ai_infection, context.prediction, context.ct, context.anatomy, 0)
-    assert (
-        min(book.lesion(part).pleural_distance_mm or 0.0 for part in (1, new_id))
-        == whole[0][0].pleural_distance_mm
-    )
-
-
-def test_a_filter_over_many_lesions_costs_each_its_own_box() -> None:
-    """Looking at the whole segment for every lesion costs 60 times the first search."""
-    specks = [
-        (slice(z, z + 5), slice(y, y + 5), slice(x, x + 5))
-        for z in range(2, 38, 9)
-        for y in range(3, 90, 9)
-        for x in range(3, 90, 9)
-    ]
-    context = millimetre_context((40, 96, 96), *specks)
-    start = process_time()
-    book = LesionBook(context, context.ai_infection)
-    opened = process_time()
-    book.update(ndimage.binary_dilation(context.ai_infection).astype(np.uint8))
-    followed = process_time()
-    assert len(book.current) == len(specks)
-    assert followed - opened < 30 * (opened - start)
+def test_lesions_merged_by_hand_stay_one_through_an_edit(book: LesionBook) -> None:
+    book.merge([1, 2])
+    z, y, x = voxels(book, 1)[0]
+    infection = book.infection.copy()
+    infection[z, y, x] = 0
+    book.update(infection)
+    assert [lesion.id for lesion in book.current] == [1, 3]
+    assert book.lesion(1).state == EDITED
 
 
 def test_a_lesion_too_small_is_not_split(context: ReviewContext) -> None:

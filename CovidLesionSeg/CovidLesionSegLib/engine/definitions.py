@@ -63,8 +63,9 @@ CONVENTIONS = MappingProxyType(
         "hu_p10": "10th percentile of the HU of the infected voxels.",
         "hu_p50": "Median HU of the infected voxels.",
         "hu_p90": "90th percentile of the HU of the infected voxels.",
-        "lesion_count": "Lesions (3D components, 26-connected) of which the region holds the "
-        "most; the total counts all.",
+        "lesion_count": "Lesions (3D components, 26-connected, of at least "
+        f"{MINIMUM_LESION_ML:g} ml; in a review also what a person split or merged) of which the "
+        "region holds the most; the total counts all.",
         "lesion_class": "Ground-glass, mixed or consolidation: less than "
         f"{100 * LESION_CLASS_SHARES[0]:g}%, less than {100 * LESION_CLASS_SHARES[1]:g}%, or more "
         f"of the lesion's voxels have at least {CONSOLIDATION_FROM_HU} HU. The borders are a "

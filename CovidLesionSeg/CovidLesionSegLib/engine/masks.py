@@ -91,6 +91,14 @@ def grown_box(
     return z, y, x
 
 
+def shifted_box(box: Box, offset_zyx: tuple[int, ...]) -> Box:
+    """Return a box moved by a number of voxels along each axis."""
+    z, y, x = (
+        slice(part.start + by, part.stop + by) for part, by in zip(box, offset_zyx, strict=True)
+    )
+    return z, y, x
+
+
 def margin_voxels(radius_mm: float, spacing_mm_zyx: SpacingZyx) -> tuple[int, int, int]:
     """Return how many voxels along each axis hold a ball of this radius, one to spare."""
     z, y, x = (int(np.ceil(radius_mm / step)) + 1 for step in spacing_mm_zyx)

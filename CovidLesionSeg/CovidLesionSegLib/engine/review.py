@@ -1,8 +1,9 @@
 """Lesions under review: identities that outlive edits, and what a person decided.
 
 A lesion keeps its id while voxels are added to it or taken from it. What is drawn apart is a
-new lesion, what is cut off becomes one, and splitting or merging by hand changes who owns the
-voxels, never the voxels. After an edit only the lesions near it are measured again.
+new lesion, what is cut off becomes one, and crumbs below `MINIMUM_LESION_ML` are infection but
+no lesion, as in a fresh search. Splitting or merging by hand changes who owns the voxels, never
+the voxels, and lasts. After an edit only the lesions near it are measured again.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .lesions import find_lesions
-from .masks import TOUCHING, Box, bounding_box, grown_box
+from .masks import Box, bounding_box, grown_box
 from .postprocess import MINIMUM_LESION_ML
 from .result import Lesion
 from .review_joins import JoiningLesions, lesion_boxes, lesion_of_piece
 from .review_measure import LesionMeter
+from .review_pieces import Piece, divided, joined, pieces_of, pieces_of_lesion
 from .review_values import (
     EDITED,
     REJECTED,
@@ -163,10 +164,11 @@ class LesionBook:
         self._recount(counted, box)
         for lesion_id in edited:
             self._decisions[lesion_id] = EDITED
-        concerned = self._relabel(near, grown_box(box, self.labels.shape))
-        for lesion_id, place in lesion_boxes(self.labels, near).items():
-            if lesion_id in concerned:
-                self._measure(lesion_id, place)
+        concerned = self._relabel(before, grown_box(box, self.labels.shape))
+        found = lesion_boxes(self.labels, near)
+        for lesion_id in concerned:
+            places = [boxes[lesion_id] for boxes in (found, self._boxes) if lesion_id in boxes]
+            self._measure(lesion_id, union_box(places))
         return change, before
 
     def split(self, lesion_id: int, parts: NDArray[np.bool_], box: Box) -> tuple[int, Snapshot]:
@@ -281,59 +283,58 @@ class LesionBook:
         return self._next_id - 1
 
     def _region_of(self, box: Box) -> Box:
-        """Return the box of an edit together with those of all lesions it touches."""
-        wide = grown_box(box, self.labels.shape)
+        """Return a box around an edit and all lesions it touches, and what touches these."""
+        wide = self._around_crumbs(grown_box(box, self.labels.shape))
         touched = lesion_boxes(self.labels, wide)
-        return union_box([wide, *(self.box(lesion_id) for lesion_id in touched)])
+        held = union_box([wide, *(self.box(lesion_id) for lesion_id in touched)])
+        return grown_box(held, self.labels.shape)
 
-    def _relabel(self, near: Box, edited: Box) -> set[int]:
+    def _around_crumbs(self, box: Box) -> Box:
+        """Return a box grown until crumbs, which new voxels may join, are not cut by it."""
+        while (wide := grown_box(box, self.labels.shape)) != box:
+            if self._crumb_voxels(wide) == self._crumb_voxels(box):
+                break
+            box = wide
+        return box
+
+    def _crumb_voxels(self, box: Box) -> int:
+        return int(np.count_nonzero((self.infection[box] > 0) & (self.labels[box] == 0)))
+
+    def _relabel(self, before: Snapshot, edited: Box) -> set[int]:
         """Give new voxels to lesions and cut-off pieces an id; returns the ids concerned."""
-        labels, mask = self.labels[near], self.infection[near] > 0
+        labels, mask = self.labels[before.box], self.infection[before.box] > 0
         concerned = set(lesion_boxes(self.labels, edited))
         labels[~mask] = 0
-        self._adopt(near, labels, mask & (labels == 0), concerned)
-        boxes = lesion_boxes(labels)
-        for lesion_id in sorted(concerned):
-            if lesion_id not in boxes:
-                self._forget(lesion_id)
-                continue
-            part = labels[boxes[lesion_id]]
-            pieces, count = ndimage.label(part == lesion_id, structure=TOUCHING)
-            if count > 1 and lesion_id in self._lesions:
-                concerned = concerned | self._cut(part, pieces, count)
+        self._adopt(before.box, labels, mask & (labels == 0), concerned)
+        self._cut(before, labels, concerned)
         return concerned
 
     def _adopt(
         self, near: Box, labels: Labels, new: NDArray[np.bool_], concerned: set[int]
     ) -> None:
         """Give new pieces to the lesions they touch or bridge, else an id of their own."""
-        pieces, _ = ndimage.label(new, structure=TOUCHING)
         lesions = JoiningLesions(labels)
-        voxels = MINIMUM_LESION_ML / self._context.ct.voxel_volume_ml
-        for index, found in enumerate(ndimage.find_objects(pieces), start=1):
-            wide = grown_box(found, labels.shape)
-            piece = pieces[wide] == index
-            around = ndimage.binary_dilation(piece, structure=TOUCHING) & ~piece
-            contact = np.bincount(labels[wide][around])
-            if contact.size > 1 and contact[1:].any():
-                owner = int(contact[1:].argmax()) + 1
-                others = set((np.flatnonzero(contact[1:]) + 1).tolist()) - {owner}
+        start_zyx = tuple(part.start for part in near)
+        for piece in pieces_of(new):
+            contacts = piece.contacts(labels)
+            if contacts.any():
+                owner = int(contacts.argmax())
+                others = set(np.flatnonzero(contacts).tolist()) - {owner}
                 for other in lesions.bridged(owner, sorted(others)):
                     concerned |= {owner, other}
                     gone, owner = max(owner, other), min(owner, other)
                     lesions.join(gone, owner)
-            elif piece.sum() >= voxels:
-                start = tuple(a.start + b.start for a, b in zip(near, wide, strict=True))
-                owner = self._restored(start, piece) or self._take_id()
+            elif not self._is_crumb(piece.size):
+                owner = self._restored(start_zyx, piece) or self._take_id()
                 self._decisions.setdefault(owner, EDITED)
             else:
                 continue
-            lesions.give(piece, wide, owner)
+            lesions.give(piece, owner)
             if owner in self._lesions:
                 self._decisions[owner] = EDITED
             concerned.add(owner)
 
-    def _restored(self, start_zyx: tuple[int, ...], piece: NDArray[np.bool_]) -> int | None:
+    def _restored(self, start_zyx: tuple[int, ...], piece: Piece) -> int | None:
         """Return the rejected lesion that a piece brings back, if it is one."""
         lesion_id = lesion_of_piece(piece, start_zyx, self._context.ct, self._rejected)
         if lesion_id is not None:
@@ -341,18 +342,36 @@ class LesionBook:
             self._decisions[lesion_id] = UNREVIEWED
         return lesion_id
 
-    def _cut(self, labels: Labels, pieces: NDArray[np.intp], count: int) -> set[int]:
-        """Let the largest piece keep the id; the others become lesions of their own."""
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        sizes[0] = 0
-        own = set()
-        for index in range(1, count + 1):
-            if index != int(sizes.argmax()):
+    def _cut(self, before: Snapshot, labels: Labels, concerned: set[int]) -> None:
+        """Make lesions of the pieces that an edit cut off; crumbs are none."""
+        boxes, crumbs = lesion_boxes(labels), []
+        for lesion_id in sorted(concerned & boxes.keys()):
+            pieces = pieces_of_lesion(labels, lesion_id, boxes[lesion_id])
+            kept, cut = divided(pieces, before)
+            if self._is_crumb(sum(piece.size for piece in kept)):
+                cut = [*kept, *cut]
+            for piece in cut:
+                if self._is_crumb(piece.size):
+                    piece.give(labels, 0)
+                    crumbs.append(piece)
+                    continue
                 new_id = self._take_id()
-                labels[pieces == index] = new_id
+                piece.give(labels, new_id)
                 self._decisions[new_id] = EDITED
-                own.add(new_id)
-        return own
+                concerned.add(new_id)
+        # Only along a split by hand does a crumb touch another lesion, or a crumb of it.
+        for piece in joined(crumbs):
+            owner = int(piece.contacts(labels).argmax())
+            if owner or not self._is_crumb(piece.size):
+                owner = owner or self._take_id()
+                piece.give(labels, owner)
+                self._decisions[owner] = EDITED
+                self._stale.append(self._boxes.get(owner, before.box))
+                concerned.add(owner)
+
+    def _is_crumb(self, voxels: int) -> bool:
+        """Return whether a number of voxels is too small for a lesion, as for `find_lesions`."""
+        return voxels * self._context.ct.voxel_volume_ml < MINIMUM_LESION_ML
 
     def _measure(self, lesion_id: int, box: Box) -> None:
         """Measure one lesion inside a box that holds it whole."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from .masks import TOUCHING, Box, grown_box
+from .masks import TOUCHING, Box, grown_box, shifted_box
 from .result import Lesion
+from .review_pieces import Piece
 from .review_values import WHOLE, Labels, union_box
 from .volume import CtVolume
 
@@ -40,10 +40,10 @@ class JoiningLesions:
         """
         return [other for other in others if not self._touch(owner, other)]
 
-    def give(self, piece: NDArray[np.bool_], box: Box, owner: int) -> None:
-        """Give new voxels, boolean on ``box``, to a lesion or make them one."""
-        self._labels[box][piece] = owner
-        self._boxes[owner] = union_box([self._boxes.get(owner, box), box])
+    def give(self, piece: Piece, owner: int) -> None:
+        """Give new voxels to a lesion or make them one."""
+        piece.give(self._labels, owner)
+        self._boxes[owner] = union_box([self._boxes.get(owner, piece.box), piece.box])
 
     def join(self, gone: int, owner: int) -> None:
         """Let a lesion take over all voxels of another."""
@@ -92,19 +92,20 @@ def lesion_boxes(labels: Labels, region: Box = WHOLE) -> dict[int, Box]:
 
 
 def lesion_of_piece(
-    piece: NDArray[np.bool_], start_zyx: tuple[int, ...], ct: CtVolume, known: Mapping[int, Lesion]
+    piece: Piece, start_zyx: tuple[int, ...], ct: CtVolume, known: Mapping[int, Lesion]
 ) -> int | None:
     """Return the lesion that a piece is: same place, same volume; None if it is none of them.
 
     Args:
-        piece: Boolean ``[z, y, x]``.
-        start_zyx: Voxel of the CT where the array begins.
+        piece: The voxels.
+        start_zyx: Voxel of the CT where the grid of the piece begins.
         ct: The CT.
         known: Lesions by id.
     """
-    volume = float(piece.sum()) * ct.voxel_volume_ml
+    volume = piece.size * ct.voxel_volume_ml
+    box = shifted_box(piece.box, start_zyx)
     centre_zyx = [
-        first + axis.mean() for first, axis in zip(start_zyx, piece.nonzero(), strict=True)
+        part.start + axis.mean() for part, axis in zip(box, piece.voxels.nonzero(), strict=True)
     ]
     centre = (ct.affine_lps @ [*centre_zyx[::-1], 1.0])[:3]
     for lesion_id, lesion in known.items():
