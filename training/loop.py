@@ -22,6 +22,7 @@ from CovidLesionSegLib.weights.loading import load_weights_file
 from .config import TrainingConfig
 from .ema import WeightAverage
 from .optimisation import create_optimiser, image_encoders, learning_rate_factor
+from .processes import decided_by_first
 from .run_folder import CHECKPOINT_SUFFIX, RunFolder
 
 _LOG = logging.getLogger(__name__)
@@ -172,7 +173,8 @@ class Trainer:
         """Train up to the last step, or until told to stop; a checkpoint is left either way.
 
         Args:
-            should_stop: Called after every step with the number of steps done.
+            should_stop: Called after every step with the number of steps done; of several
+                processes the first one's answer counts.
 
         Returns:
             Whether the last step was reached.
@@ -191,10 +193,13 @@ class Trainer:
                 self._validate()
             if step % _LOG_EVERY == 0:
                 losses, started = [], time.monotonic()
-            if time.monotonic() - saved > optimisation.checkpoint_seconds:
+            due = time.monotonic() - saved > optimisation.checkpoint_seconds
+            told = should_stop is not None and should_stop(step)
+            due, told = decided_by_first(self._fabric, due, told)
+            if due:
                 self.save()
                 saved = time.monotonic()
-            if should_stop is not None and should_stop(step) and not last:
+            if told and not last:
                 break
         self.save()
         return self.state.step >= optimisation.steps

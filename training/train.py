@@ -16,14 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .command_line import command, load_config_for
 from .config import TrainingConfig
 from .lessons import Curriculum, open_curriculum
 from .loop import Trainer
+from .processes import first_then_others, open_fabric, require_one_process
 from .run_folder import RunFolder
 from .splits import Split, split_of
 
@@ -76,7 +75,8 @@ def run_lesson(
 
     Args:
         config: The run.
-        open_lesson: Given the number of the process, returns split and lesson.
+        open_lesson: Given the number of the process, returns split and lesson. The first process
+            asks before the others, so that it alone prepares what is missing.
         out: Run folder.
         devices: Fabric's accelerator.
         pretrained: See `training.loop.initial_network`.
@@ -84,22 +84,32 @@ def run_lesson(
 
     Returns:
         Whether the run is complete.
+
+    Raises:
+        InputError: What `open_fabric`, `require_one_process` and `RunFolder.open` refuse.
     """
-    fabric = Fabric(
-        accelerator=devices,
-        precision=config.optimisation.precision,  # type: ignore[arg-type]
-        loggers=TensorBoardLogger(out, name="tensorboard", version=""),
-    )
-    fabric.launch()
-    split, curriculum = open_lesson(fabric.global_rank)
-    run = RunFolder(out)
-    run.open(config, split, curriculum.digests, weights)
+    fabric = open_fabric(devices, config.optimisation.precision, out)
+
+    if config.relation is not None:
+        # Two passes a step, each through a part of the network: what is averaged over processes
+        # has to be one.
+        require_one_process(fabric, "Collaborative training")
+
+    def open_run() -> tuple[Curriculum, RunFolder]:
+        split, curriculum = open_lesson(fabric.global_rank)
+        run = RunFolder(out)
+        if fabric.is_global_zero:
+            run.open(config, split, curriculum.digests, weights)
+        return curriculum, run
+
+    curriculum, run = first_then_others(fabric, open_run)
     trainer = Trainer(config, curriculum.lesson, run, fabric, pretrained, weights)
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
     columns = (TextColumn(config.name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
+    shown = fabric.is_global_zero and sys.stderr.isatty()
+    with Progress(*columns, disable=not shown) as progress:
         bar = progress.add_task("", total=config.optimisation.steps, completed=trainer.state.step)
 
         def should_stop(step: int) -> bool:

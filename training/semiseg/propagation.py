@@ -31,6 +31,7 @@ from CovidLesionSegLib.errors import InputError
 from training.command_line import command, load_config_for
 from training.config import TrainingConfig
 from training.loop import Trainer, initial_network
+from training.processes import open_fabric, require_one_process
 from training.run_folder import RunFolder, sha256_of
 from training.semiseg_evaluation import stretch
 
@@ -211,7 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = load_config_for(_CONFIG_OF, options.config)
     start = start_weights(options.start) or options.start
     places = (options.data, options.cache, options.out)
-    fabric = Fabric(accelerator=options.devices)
+    fabric = open_fabric(options.devices, "32-true")
+    require_one_process(fabric, "The propagation of labels")
     complete = Propagation(config, rules, start, places, fabric).run(
         lambda _: told_to_stop.is_set()
     )
