@@ -27,7 +27,8 @@ class CovidLesionSeg(ScriptedLoadableModule):
         self.parent.contributors = ["The CovidLesionSeg developers"]
         self.parent.helpText = _(
             "Segments opacities in non-contrast chest CT with learned models, guides a review "
-            "lesion by lesion, and measures per lobe. For research use only."
+            "lesion by lesion, and measures per lobe. For research only. The bundled models may "
+            "not be used commercially."
         )
         self.parent.acknowledgementText = _(
             "Re-implements Inf-Net, BSNet, co-supervision, dRAM and relation-driven networks; "

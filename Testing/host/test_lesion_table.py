@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,12 @@ def column(host: Host, name: str) -> list[str]:
     return [table.item(row, COLUMNS.index(name)).text() for row in range(table.rowCount)]
 
 
+def sizes_of(host: Host) -> list[int]:
+    """Widths of the columns of the table by lobe."""
+    header = host.ui.lobesTable.horizontalHeader()
+    return [header.sectionSize(number) for number in range(host.ui.lobesTable.columnCount)]
+
+
 @pytest.mark.usefixtures("result")
 def test_the_volume_in_doubt_decides_and_small_lesions_are_last(host: Host) -> None:
     doubts = [float(text) for text in column(host, "doubt_ml")]
@@ -45,7 +52,7 @@ def test_the_volume_in_doubt_decides_and_small_lesions_are_last(host: Host) -> N
 @pytest.mark.usefixtures("result")
 def test_small_lesions_can_be_hidden_and_are_skipped(host: Host) -> None:
     ui, table = host.ui, host.ui.lesionTable
-    assert ui.smallCheckBox.text.startswith("Show 1 lesions below")
+    assert ui.smallCheckBox.text.startswith("Show 1 lesion below")
     last = table.rowCount - 1
     ui.smallCheckBox.setChecked(False)
     assert [table.isRowHidden(row) for row in range(last + 1)] == [False] * last + [True]
@@ -105,6 +112,32 @@ def test_nothing_is_cut_off(host: Host, result: Any, width: int, tmp_path: Any) 
         widget = getattr(host.ui, button)
         assert widget.width >= widget.minimumSizeHint().width(), button
     assert result is session.node
+
+
+@pytest.mark.usefixtures("result")
+def test_however_narrow_the_panel_is_the_rows_can_be_told_from_each_other(
+    host: Host, tmp_path: Path
+) -> None:
+    host.grab(tmp_path / "panel.png", NARROW)
+    for table in (host.ui.lobesTable, host.ui.lesionTable):
+        table.resize(200, table.height)
+        header = table.horizontalHeader()
+        sizes = [header.sectionSize(number) for number in range(table.columnCount)]
+        needed = [table.sizeHintForColumn(number) for number in range(table.columnCount)]
+        cut = [number for number in range(len(sizes)) if sizes[number] < needed[number]]
+        assert cut in ([], [int(table.property("elasticColumn"))]), table.name
+        assert header.length() <= table.viewport().size().width(), table.name
+    name = host.ui.lobesTable.item(0, 0).text()
+    assert host.ui.lobesTable.fontMetrics().horizontalAdvance(name) < sizes_of(host)[0] - 6
+
+
+@pytest.mark.usefixtures("result")
+def test_one_lesion_is_no_plural(host: Host) -> None:
+    assert " 3 lesions " in host.ui.summaryLabel.text
+    for row in (0, 1):
+        host.ui.lesionTable.selectRow(row)
+        host.ui.rejectButton.click()
+    assert " 1 lesion " in host.ui.summaryLabel.text
 
 
 @pytest.mark.usefixtures("result")

@@ -54,6 +54,7 @@ def test_torch_is_asked_for_once_and_nothing_starts_without_consent(
     host.ui.segmentButton.click()
     assert len(host.asked) == 1
     assert "about 200 MB" in host.asked[0]
+    assert "may not be used commercially" in host.asked[0]
     assert installed == []
     assert "Nothing was installed" in host.ui.statusLabel.text
     assert not host.panel.run.isBusy
@@ -209,6 +210,27 @@ def test_what_is_no_ct_is_refused_before_the_click(host: Host) -> None:
 def test_the_small_print_is_one_click_away(host: Host, button: str, words: str) -> None:
     getattr(host.ui, button).click()
     assert words in host.panel._dialogs._help.toPlainText()
+
+
+def test_what_is_not_commercial_says_so_where_everybody_looks(host: Host) -> None:
+    import slicer
+
+    import CovidLesionSeg
+    from CovidLesionSegLib.app.choices import default_store
+    from CovidLesionSegLib.app.texts import licenceText, termsText
+
+    terms = termsText()
+    assert host.ui.termsLabel.text == terms
+    assert not host.ui.termsLabel.isHidden()
+    assert terms in CovidLesionSeg.CovidLesionSeg(types.SimpleNamespace()).parent.helpText
+    slicer.app.started.pop()
+    repository = Path(__file__).resolve().parents[2]
+    assert terms in (repository / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert "none of the bundled ones may be used commercially" in licenceText()
+    # The sentence speaks for all of them: it has to change with the first that is free.
+    for stored in default_store().models():
+        licence = stored.entry.card.licence
+        assert "-NC-" in licence or licence.startswith("Research only"), stored.entry.id
 
 
 @pytest.mark.usefixtures("ct")

@@ -188,6 +188,26 @@ def test_a_result_that_misses_something_is_a_sentence_and_shows_no_numbers_of_an
     assert host.ui.statusLabel.text == ""
 
 
+def test_what_is_missing_of_one_result_is_not_in_the_way_of_another(
+    host: Host, result: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.segment()
+    review = host.panel.review
+    usual = review.open
+
+    def broken(session: Any) -> None:
+        if session is None and review.session is not None:
+            raise AttributeError("'NoneType' object has no attribute 'GetTable'")
+        usual(session)
+
+    monkeypatch.setattr(review, "open", broken)
+    host.ui.resultSelector.setCurrentNode(result)
+    assert review.session.node is result
+    host.scene.Clear(0)
+    assert review.session is None
+    assert not is_visible(host, "reviewSection")
+
+
 @pytest.mark.usefixtures("result")
 def test_closing_lets_go_before_anything_looks_at_the_scene(
     host: Host, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ import pytest
 from CovidLesionSegLib.mrml.run_nodes import nodeOfRun
 from Testing.host.application import Host
 from Testing.host.stand_in_worker import STAGES
+from Testing.support.review_result import reviewable_result
 
 
 def temporary_folders() -> list[Path]:
@@ -24,7 +25,15 @@ def temporary_folders() -> list[Path]:
 def test_without_a_ct_the_button_says_what_is_missing(host: Host) -> None:
     assert not host.ui.segmentButton.enabled
     assert "Load a chest CT" in host.ui.segmentButton.toolTip
+    assert host.ui.missingLabel.text == host.ui.segmentButton.toolTip
+    assert not host.ui.missingLabel.isHidden()
     assert not host.ui.resultSection.visible
+    host.addCt(reviewable_result().ct)
+    assert host.ui.missingLabel.isHidden()
+    empty = host.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    host.ui.inputSelector.setCurrentNode(empty)
+    assert host.ui.missingLabel.text == "empty has no voxels. Load the CT again."
+    assert not host.ui.missingLabel.isHidden()
 
 
 def test_the_ct_that_is_looked_at_is_chosen(host: Host) -> None:

@@ -187,7 +187,8 @@ class ExportPanel:
 
     def _onDone(self, folder: Path, count: int) -> None:
         self._setBusy(False)
-        self._tell(_("{count} files in {folder}").format(count=count, folder=folder))
+        text = _("1 file in {folder}") if count == 1 else _("{count} files in {folder}")
+        self._tell(text.format(count=count, folder=folder))
 
     def _onFailed(self, error: CovidLesionSegError) -> None:
         self._setBusy(False)

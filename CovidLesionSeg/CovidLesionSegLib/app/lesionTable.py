@@ -13,8 +13,8 @@ from CovidLesionSegLib.engine.result import Lesion
 from CovidLesionSegLib.engine.review_values import UNREVIEWED, is_small, volume_in_doubt_ml
 
 from .definitionTexts import definitionText
-from .texts import classText, stateText
-from .widgets import fitHeight, setColumns, setUsable
+from .texts import classText, lesionsText, stateText
+from .widgets import fitSize, setColumns, setUsable
 
 COLUMNS = ("lesion", "lobe", "lesion_class", "volume_ml", "mean_hu", "doubt_ml", "state")
 _NUMBERS = ("volume_ml", "mean_hu", "doubt_ml")
@@ -123,12 +123,12 @@ class LesionTable:
         hide = not ui.smallCheckBox.checked
         for row, isSmall in enumerate(small):
             ui.lesionTable.setRowHidden(row, hide and isSmall)
-        fitHeight(ui.lesionTable, [row for row, isSmall in enumerate(small) if not hide * isSmall])
+        fitSize(ui.lesionTable, [row for row, isSmall in enumerate(small) if not hide * isSmall])
         ui.smallCheckBox.setVisible(any(small))
         ui.acceptSmallButton.setVisible(any(small))
-        size = f"{SMALL_LESION_ML:g}"
+        lesions, size = lesionsText(str(sum(small))), f"{SMALL_LESION_ML:g}"
         ui.smallCheckBox.setText(
-            _("Show {count} lesions below {size} ml").format(count=sum(small), size=size)
+            _("Show {lesions} below {size} ml").format(lesions=lesions, size=size)
         )
         setUsable(ui.acceptSmallButton, "" if self.smallIds else _("All of them are decided"))
 

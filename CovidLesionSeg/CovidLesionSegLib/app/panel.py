@@ -25,7 +25,7 @@ from .resultView import ResultView, resultsIn, showAlone
 from .reviewPanel import ReviewPanel
 from .runTime import rememberTime
 from .segmentationRun import RunListener, RunState, SegmentationRun, inputRemoved
-from .texts import MINIMUM_SLICER, durationText, stageText
+from .texts import MINIMUM_SLICER, durationText, stageText, termsText
 from .torchRequirement import ensureTorch
 from .widgets import setUsable, showAsError
 
@@ -59,6 +59,7 @@ class Panel:
         self.review = ReviewPanel(ui, self._showNumbers)
         self.export = ExportPanel(ui, self._dialogs, self.review.refresh)
         fillChoices(ui)
+        ui.termsLabel.setText(termsText())
         # Every result that can be reviewed has it, whichever version has made it.
         ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", FACTS)
         self._connect()
@@ -83,7 +84,7 @@ class Panel:
         if parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
         if not self.run.isBusy:
-            setUsable(self._ui.segmentButton, self._whyNot(), _("Segment the infection in this CT"))
+            self._showWhyNot()
         self._ui.thresholdSlider.setEnabled(parameters.useThreshold)
         self._showTimes()
         node = parameters.resultSegmentation
@@ -184,6 +185,13 @@ class Panel:
             self._timesFor = asked
             showTimes(self._ui, *asked)
 
+    def _showWhyNot(self) -> None:
+        """Let the button be pressed, or say below it what is missing."""
+        reason, label = self._whyNot(), self._ui.missingLabel
+        setUsable(self._ui.segmentButton, reason, _("Segment the infection in this CT"))
+        label.setText(reason)
+        label.setVisible(bool(reason))
+
     def _whyNot(self) -> str:
         """Return why no run can be started now, empty when one can."""
         version = (slicer.app.majorVersion, slicer.app.minorVersion)
@@ -193,7 +201,7 @@ class Panel:
             )
         node = self._parameters.inputVolume
         if node is None:
-            return _("Load a chest CT and choose it above")
+            return _("Load a chest CT and choose it above. The module Sample Data has some to try.")
         try:
             checkVolumeNode(node)
         except CovidLesionSegError as error:
@@ -237,6 +245,7 @@ class Panel:
             self._status("")
         ui.segmentButton.setText(_("Cancel") if busy else _("Segment infection"))
         if busy:
+            ui.missingLabel.setVisible(False)
             can = state is RunState.RUNNING
             ui.segmentButton.setEnabled(can)
             ui.segmentButton.setToolTip(
@@ -298,6 +307,7 @@ class Panel:
         One that can't be shown is told once, until another one is chosen.
         """
         before, self._refused, self._refusal = self._refusal, None, ""
+        self._letGo()
         try:
             self._show(None if node is None else self._sessionOf(node, run))
         except CovidLesionSegError as error:
@@ -315,6 +325,14 @@ class Panel:
             self._status(self._refusal, isError=True)
         elif before and self._ui.statusLabel.text == before:
             self._status("")
+
+    def _letGo(self) -> None:
+        """Leave the result shown so far; what is missing of it must not stand in another's way."""
+        try:
+            self.review.open(None)
+        except Exception:  # whatever it is, another result can be chosen
+            _LOG.exception("The last edits could not be followed")
+            self.review.session = None
 
     def _sessionOf(self, node: Any, run: ImportedRun | None) -> ReviewSession:
         context, book = (run.context, run.book) if run is not None else (None, None)

@@ -15,7 +15,8 @@ from CovidLesionSegLib.mrml.display import hideMap, setMapOpacity, showInSliceVi
 from CovidLesionSegLib.mrml.run_nodes import flagsOfRun, isResult, nodeOfRun
 
 from .definitionTexts import definitionText
-from .widgets import fitHeight, setColumns, setUsable
+from .texts import lesionsText
+from .widgets import fitSize, setColumns, setUsable
 
 REGION = "region"
 COLUMNS = ("volume_ml", "infected_ml", "infected_percent", "involvement_score")
@@ -106,7 +107,7 @@ class ResultView:
                     font.setBold(True)
                     item.setFont(font)
                 table.setItem(number, column, item)
-        fitHeight(table, range(len(quantification.rows)))
+        fitSize(table, range(len(quantification.rows)))
 
     def _onToggled(self, role: str, checked: bool) -> None:
         if not checked:
@@ -154,7 +155,7 @@ def summaryText(quantification: Quantification) -> str:
     lesions = measureText(total.measures.get("lesion_count"), 0)
     parts = [
         _("Infected: {percent} % of both lungs").format(percent=percent),
-        _("{count} lesions").format(count=lesions),
+        lesionsText(lesions),
     ]
     score = quantification.scores.get("ctss_0_25")
     if score is not None and score.value is not None:

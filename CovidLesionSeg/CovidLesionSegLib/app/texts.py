@@ -29,6 +29,11 @@ def durationText(seconds: float) -> str:
     return _("{count} min").format(count=round(seconds / 60))
 
 
+def lesionsText(count: str) -> str:
+    """Return how many lesions there are, in words; the number is text already, perhaps "n/a"."""
+    return _("1 lesion") if count == "1" else _("{count} lesions").format(count=count)
+
+
 def stateText(state: str) -> str:
     """Return a lesion's state in words."""
     return {
@@ -93,10 +98,15 @@ def intendedUse() -> str:
     )
 
 
+def termsText() -> str:
+    """Return what everybody must know before using the module; the panel always shows it."""
+    return _("For research only. The bundled models may not be used commercially.")
+
+
 def licenceText() -> str:
     """Return the licence of the code and where to find that of the models."""
     return _(
         "The code is licensed under the Apache License 2.0. Each model has a licence of its "
-        "own, given in its model card; those trained on CC BY-NC-SA data may not be used "
-        "commercially."
+        "own, given in its model card; none of the bundled ones may be used commercially, "
+        "because of the terms of the data they were trained on."
     )

@@ -15,6 +15,8 @@ from slicer.i18n import tr as _
 
 from CovidLesionSegLib.errors import CancelledError, CovidLesionSegError
 
+from .texts import termsText
+
 TORCH_VERSION = ">=2.4"
 NEEDED_GB = 8.0
 """Largest download, unpacked, with room for pip's temporary files."""
@@ -70,8 +72,9 @@ def ensureTorch(dialogs: Any) -> None:
     question = _(
         "Segmenting needs PyTorch, which is not installed yet. It is downloaded once, about "
         "200 MB for computers without and up to 3 GB with an NVIDIA GPU, and installed into "
-        "Slicer. Nothing else is installed, and no image leaves this computer.\n\nInstall it now?"
-    )
+        "Slicer. Nothing else is installed, and no image leaves this computer.\n\n{terms}\n\n"
+        "Install it now?"
+    ).format(terms=termsText())
     if not dialogs.confirm(question):
         raise CancelledError("torch declined")
     _install(PyTorchUtils.PyTorchUtilsLogic())

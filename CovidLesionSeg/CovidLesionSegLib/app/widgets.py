@@ -13,6 +13,9 @@ _ROW_HEIGHT = 20
 _HEADING_ROWS = 1.8
 """A heading of two lines, compared with a row."""
 
+_ELASTIC_ROWS = 3.0
+"""Least width of the column that gives way, in heights of a row: a lobe's name can be read."""
+
 
 def setUsable(button: Any, reason: str, tip: str = "") -> None:
     """Enable a button, or disable it and say why in its tooltip.
@@ -41,7 +44,7 @@ def setColumns(table: Any, headings: Sequence[tuple[str, str]], elastic: int) ->
     """Make a table a calm list with these columns: rows are selected, nothing is typed.
 
     Columns are as wide as what is in them; one takes what is left, and gives way where the panel
-    is narrow, so that no number is cut off.
+    is narrow, so that no number is cut off; `fitSize` says how far.
 
     Args:
         table: QTableWidget.
@@ -64,10 +67,11 @@ def setColumns(table: Any, headings: Sequence[tuple[str, str]], elastic: int) ->
     header.setMinimumSectionSize(24)
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     header.setSectionResizeMode(elastic, qt.QHeaderView.Stretch)
+    table.setProperty("elasticColumn", elastic)
 
 
-def fitHeight(table: Any, rows: Sequence[int]) -> None:
-    """Show these rows without a scroll bar, up to a dozen.
+def fitSize(table: Any, rows: Sequence[int]) -> None:
+    """Show these rows without a scroll bar, up to a dozen, and let no column become unreadable.
 
     Args:
         table: QTableWidget.
@@ -81,3 +85,15 @@ def fitHeight(table: Any, rows: Sequence[int]) -> None:
     height = header + sum(shown) + 6
     table.setMinimumHeight(height)
     table.setMaximumHeight(height)
+    table.setMinimumWidth(_leastWidth(table, shown[0]) + 2 * table.frameWidth)
+
+
+def _leastWidth(table: Any, rowHeight: int) -> int:
+    """Return the width below which a number, or most of the elastic column, would be cut off."""
+    widths = [
+        max(table.sizeHintForColumn(column), table.horizontalHeader().sectionSizeHint(column))
+        for column in range(table.columnCount)
+    ]
+    elastic = int(table.property("elasticColumn"))
+    widths[elastic] = min(widths[elastic], round(_ELASTIC_ROWS * rowHeight))
+    return sum(widths)
