@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.lesions import find_lesions
+from CovidLesionSegLib.engine.result import Lobe
 from CovidLesionSegLib.engine.review import LesionBook
 from CovidLesionSegLib.engine.review_history import ReviewHistory
 from CovidLesionSegLib.engine.review_tools import grow_at, index_of_point, split_at
@@ -189,6 +192,29 @@ def test_another_tool_that_undoes_brings_decisions_back(book: LesionBook) -> Non
     other[0, 0, 0] = 1
     assert history.follow(other) is None
     assert history.next_undo == "reject"
+
+
+def test_undo_after_corrected_lobes_keeps_the_correction(
+    book: LesionBook, context: ReviewContext
+) -> None:
+    history = ReviewHistory(book)
+    history.note("accept", book.decide([1], ACCEPTED))
+    place = tuple(voxels(book, 1)[0])
+    lobes, lobe = context.anatomy.lobes, book.lesion(1).lobe
+    assert lobes is not None
+    other = next(known for known in Lobe if known != lobe)
+    corrected = np.where(lobes == lobe, other, lobes).astype(np.uint8)
+    anatomy = replace(context.anatomy, lobes=corrected, lungs=np.ones_like(corrected))
+    now = replace(context, anatomy=anatomy)
+    book.adapt(now)
+    infection = book.infection.copy()
+    infection[place] = 0
+    _, before = book.update(infection) or pytest.fail("nothing changed")
+    history.note("edit", before)
+    history.undo()
+    history.undo()
+    assert (book.lesion(1).state, book.lesion(1).lobe) == ("unreviewed", other)
+    assert_measured_as_if_fresh(book, now)
 
 
 def test_split_and_merge_change_no_voxel(book: LesionBook, context: ReviewContext) -> None:

@@ -59,6 +59,7 @@ class LesionBook:
     ) -> None:
         self._context = context
         self._meter = LesionMeter(context)
+        self._anatomy_version = 0
         self._decisions = dict(decisions or {})
         self._rejected = {lesion.id: lesion for lesion in rejected}
         self._lesions: dict[int, Lesion] = {}
@@ -89,8 +90,8 @@ class LesionBook:
         """Measure again after lungs or lobes were corrected."""
         self._context = context
         self._meter = LesionMeter(context)
-        for lesion_id, box in list(self._boxes.items()):
-            self._measure(lesion_id, box)
+        self._anatomy_version += 1
+        self._measure_all()
 
     @property
     def current(self) -> tuple[Lesion, ...]:
@@ -220,6 +221,7 @@ class LesionBook:
             dict(self._boxes),
             dict(self._decisions),
             dict(self._rejected),
+            self._anatomy_version,
         )
 
     def restore(self, snapshot: Snapshot) -> Snapshot:
@@ -234,6 +236,8 @@ class LesionBook:
         self._boxes = dict(snapshot.boxes)
         self._decisions = dict(snapshot.decisions)
         self._rejected = dict(snapshot.rejected)
+        if snapshot.anatomy_version != self._anatomy_version:
+            self._measure_all()
         self._stale += [self._boxes[key] for key, _ in changed if key in self._boxes]
         return before
 
@@ -372,6 +376,10 @@ class LesionBook:
     def _is_crumb(self, voxels: int) -> bool:
         """Return whether a number of voxels is too small for a lesion, as for `find_lesions`."""
         return voxels * self._context.ct.voxel_volume_ml < MINIMUM_LESION_ML
+
+    def _measure_all(self) -> None:
+        for lesion_id, box in list(self._boxes.items()):
+            self._measure(lesion_id, box)
 
     def _measure(self, lesion_id: int, box: Box) -> None:
         """Measure one lesion inside a box that holds it whole."""

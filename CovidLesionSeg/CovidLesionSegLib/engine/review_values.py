@@ -92,6 +92,7 @@ class Snapshot:
         box: Where something changed.
         infection, labels: The voxels there, as they were.
         lesions, boxes, decisions, rejected: The book-keeping, as it was.
+        anatomy_version: How often lungs or lobes had been corrected when it was measured.
     """
 
     box: Box
@@ -101,6 +102,7 @@ class Snapshot:
     boxes: Mapping[int, Box]
     decisions: Mapping[int, str]
     rejected: Mapping[int, Lesion]
+    anatomy_version: int
 
 
 def is_small(lesion: Lesion) -> bool:
