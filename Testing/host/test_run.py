@@ -235,6 +235,22 @@ def test_closing_slicer_ends_the_worker(host: Host) -> None:
         os.kill(worker, 0)
 
 
+@pytest.mark.parametrize(
+    "kind", ["vtkMRMLSegmentationNode", "vtkMRMLTableNode", "vtkMRMLPlotChartNode"]
+)
+@pytest.mark.usefixtures("ct")
+def test_a_result_deleted_while_it_is_added_is_a_sentence(host: Host, kind: str) -> None:
+    before = host.ids()
+    host.ui.segmentButton.click()
+    host.wait(lambda: host.scene.GetNumberOfNodesByClass(kind) > 0)
+    assert host.panel.run.state.name == "IMPORTING"
+    host.scene.RemoveNode(host.scene.GetFirstNodeByClass(kind))
+    host.wait(lambda: not host.panel.run.isBusy)
+    assert "deleted while it was being added to the scene" in host.ui.statusLabel.text
+    assert host.ids() == before
+    assert host.panel.review.session is None
+
+
 def test_voxels_changed_meanwhile_are_not_given_old_results(host: Host, ct: Any) -> None:
     host.work("plain")
     host.ui.segmentButton.click()

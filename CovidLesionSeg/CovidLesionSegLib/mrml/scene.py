@@ -7,12 +7,21 @@ from typing import Any
 
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.steps import Result, Steps, finish
+from CovidLesionSegLib.errors import CovidLesionSegError
 
 from .attributes import provenanceAttributes, setAttributes
 from .hierarchy import placeBesideCt
 from .map_node import addAgreementMap, addBoundaryMap
 from .segmentation_node import addSegmentationSteps
 from .table_node import addLobesChart, addLobesTable
+
+_NEEDED = (
+    "vtkMRMLSegmentationNode",
+    "vtkMRMLScalarVolumeNode",
+    "vtkMRMLTableNode",
+    "vtkMRMLPlotChartNode",
+)
+"""Classes of a result's own nodes; what Slicer adds to them, it may take away as well."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +92,14 @@ def allOrNothing(scene: Any, steps: Steps[Result]) -> Steps[Result]:
     """Do steps that add nodes; when one fails, or they are given up, remove what they added.
 
     What others add between the steps stays.
+
+    Raises:
+        CovidLesionSegError: ``result-removed`` when somebody deletes a node between the steps.
     """
     added: set[str] = set()
     try:
         while True:
+            _checkPresent(scene, added)
             before = _ids(scene)
             try:
                 next(steps)
@@ -102,6 +115,16 @@ def allOrNothing(scene: Any, steps: Steps[Result]) -> Steps[Result]:
             if node is not None:
                 scene.RemoveNode(node)
         raise
+
+
+def _checkPresent(scene: Any, ids: set[str]) -> None:
+    """Refuse to go on with half a result."""
+    if any(scene.GetNodeByID(each) is None for each in ids if each.startswith(_NEEDED)):
+        raise CovidLesionSegError(
+            "result-removed",
+            "A part of the result was deleted while it was being added to the scene.",
+            "Start the segmentation again.",
+        )
 
 
 def _ids(scene: Any) -> set[str]:
