@@ -12,6 +12,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,44 +30,51 @@ from CovidLesionSegLib.engine.models import (
 from CovidLesionSegLib.engine.slice_model import InfectionModel
 from CovidLesionSegLib.engine.tissue_model import TissueModel
 from CovidLesionSegLib.errors import InputError
-from CovidLesionSegLib.weights.locations import user_model_dir
+from CovidLesionSegLib.resources import resources_dir
+from CovidLesionSegLib.weights.locations import shared_model_dirs, user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore, default_store
 
 from . import semiseg_evaluation, volume_evaluation
 from .command_line import command
-from .config import DataConfig
-from .data.volumes import VolumeFiles, find_volumes, load_volume
+from .config import DataConfig, load_config
+from .data.store import wanted_volumes
+from .data.volumes import VolumeFiles, load_volume
 from .predictions import PredictionFolder, predict_bare
-from .splits import VOLUMES, load_split
+from .splits import patients_of, split_of
 from .tables import interval_text
 from .volume_evaluation import Scores, infection_scores, lung_scores
 
 _LOG = logging.getLogger("training")
 
 
-def select_cases(data_dir: Path, split: str, keys: Sequence[str]) -> list[VolumeFiles]:
+def select_cases(
+    data_dir: Path, split: str, keys: Sequence[str], data: DataConfig | None = None
+) -> list[VolumeFiles]:
     """Return the validation cases of a split, or the named cases.
 
+    Args:
+        data_dir: Folder with one folder per source.
+        split: Name of a split.
+        keys: Cases instead.
+        data: Sources and split file; those of the committed split by default.
+
     Raises:
-        InputError: ``training-case-unknown``.
+        InputError: What `wanted_volumes` and `split_of` refuse, or ``split-without-validation``.
     """
-    sources = [data_dir / source for source in DataConfig().sources]
-    found = {files.key: files for source in sources for files in find_volumes(source)}
-    wanted = list(keys) or list(load_split(split).validation)
-    missing = [key for key in wanted if key not in found]
-    if missing:
+    data = data or DataConfig()
+    wanted = list(keys) or list(split_of(replace(data, split=split)).validation)
+    if not wanted:
         raise InputError(
-            "training-case-unknown",
-            f"The data holds no case named {', '.join(missing)}.",
-            "Check the split and the data folder.",
+            "split-without-validation",
+            f"The split {split!r} holds no patient out.",
+            "Name cases with --cases, or patients under 'validation' in the split file.",
         )
-    return [found[key] for key in wanted]
+    return wanted_volumes(data_dir, data.sources, wanted)
 
 
-def patients_by_case() -> dict[str, str]:
-    """Return the patient of every case of the split file."""
-    patients = json.loads(VOLUMES.read_text(encoding="utf-8"))["patients"]
-    return {case: patient for patient, cases in patients.items() for case in cases}
+def patients_by_case(data: DataConfig | None = None) -> dict[str, str]:
+    """Return the patient of every case of a split file, the committed one by default."""
+    return patients_of(data or DataConfig())
 
 
 def evaluate(
@@ -150,9 +158,16 @@ def _parser() -> argparse.ArgumentParser:
     for task, what in (("volumes", "lesions in whole CTs"), ("lungs", "lungs in whole CTs")):
         volumes = tasks.add_parser(task, help=what)
         volumes.add_argument("--data", type=Path, required=True, help="folder of the volume sets")
-        volumes.add_argument("--models", type=Path, help="folder with models.json; else bundled")
+        volumes.add_argument(
+            "--models", type=Path, help="folder with models.json, searched before the bundled ones"
+        )
         volumes.add_argument("--model", default=DEFAULT_MODEL, help="id of the infection model")
-        volumes.add_argument("--split", default="bundled", help="whose validation cases")
+        volumes.add_argument(
+            "--config",
+            type=Path,
+            help="training config of other data: its sources, split file and split",
+        )
+        volumes.add_argument("--split", help="whose validation cases; the config's, or 'bundled'")
         volumes.add_argument("--cases", nargs="*", default=(), help="these cases instead")
         volumes.add_argument("--device", default="auto")
         volumes.add_argument("--predictions", type=Path, help="keep predictions in this folder")
@@ -168,24 +183,49 @@ def _parser() -> argparse.ArgumentParser:
 def _volumes(options: argparse.Namespace) -> dict[str, Any]:
     if options.threads:
         torch.set_num_threads(options.threads)
-    store = default_store()
-    if options.models is not None:
-        store = WeightsStore(options.models, user_model_dir())
-    files = select_cases(options.data, options.split, options.cases)
+    store = default_store() if options.models is None else _store_with(options.models)
+    data = DataConfig() if options.config is None else load_config(options.config).data
+    split = options.split or data.split
+    files = select_cases(options.data, split, options.cases, data)
     device = resolve_device(options.device)
     kept = PredictionFolder(options.predictions)
     cases, digests = evaluate(options.task, files, store, options.model, device, kept)
-    summary = volume_evaluation.summarise(cases, patients_by_case())
+    summary = volume_evaluation.summarise(cases, patients_by_case(data))
     print_table(cases, summary)
     model = LUNG_MODEL if options.task == "lungs" else options.model
-    command = f"python -m training.evaluate {options.task} --split {options.split}"
     return {
-        "command": command if options.task == "lungs" else f"{command} --model {model}",
+        "command": _command(options, split),
         "model": model,
         "weights_sha256": digests,
         "cases": {key: case_report(scores) for key, scores in cases.items()},
         "summary": summary,
     }
+
+
+def _command(options: argparse.Namespace, split: str) -> str:
+    """Return the command that measures the same, but for where data and models are."""
+    words = ["python -m training.evaluate", options.task]
+    if options.config is not None:
+        words += ["--config", options.config.as_posix()]
+    words += ["--cases", *options.cases] if options.cases else ["--split", split]
+    if options.task != "lungs":
+        words += ["--model", options.model]
+    return " ".join(words)
+
+
+def _store_with(folder: Path) -> WeightsStore:
+    """Return a store in which the models of a folder come before the bundled ones.
+
+    Raises:
+        InputError: ``models-folder-missing``.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            "models-folder-missing",
+            f"There is no folder {folder.name!r} with models.",
+            "Give the folder that export_weights --out wrote to.",
+        )
+    return WeightsStore(resources_dir(), user_model_dir(), (folder, *shared_model_dirs()))
 
 
 def _semiseg(options: argparse.Namespace) -> dict[str, Any]:

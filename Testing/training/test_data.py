@@ -200,6 +200,34 @@ def test_a_case_of_two_patients_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "split-invalid"
 
 
+_NAMES = {"p": ["a"], "q": ["b"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        ("{", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        (json.dumps({"splits": {}}), "KeyError: 'patients'"),
+        (json.dumps({"patients": _NAMES, "splits": {"s": {}}}), "KeyError: 'validation'"),
+        (json.dumps({"patients": _NAMES, "splits": {"s": {"validation": "p"}}}), "no list"),
+        (json.dumps({"patients": _NAMES, "splits": {"s": {"validation": ["r"]}}}), "r"),
+        (json.dumps({"patients": _NAMES, "splits": {"s": {"validation": ["p", "q"]}}}), "no case"),
+    ],
+)
+def test_a_split_file_that_is_none_is_refused(
+    content: str | None, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=reason) as caught:
+        load_split("s", path)
+    assert caught.value.code == "split-invalid"
+    assert "ours.json" in caught.value.message
+
+
 @pytest.mark.data
 def test_the_real_split_lists_the_real_cases(data_dir: Path) -> None:
     split = load_split("bundled")
