@@ -11,6 +11,7 @@ from scipy import ndimage
 from CovidLesionSegLib.engine.lesions import find_lesions
 from CovidLesionSegLib.engine.postprocess import MINIMUM_LESION_ML
 from CovidLesionSegLib.engine.review import LesionBook
+from CovidLesionSegLib.engine.review_history import ReviewHistory
 from CovidLesionSegLib.engine.review_tools import split_at
 from CovidLesionSegLib.engine.review_values import EDITED
 from Testing.support.reviews import assert_measured_as_if_fresh, millimetre_context
@@ -86,6 +87,44 @@ def test_after_any_edits_the_lesions_are_those_of_a_fresh_search(seed: int) -> N
         pairs = set(zip(fresh[fresh > 0].tolist(), book.labels[fresh > 0].tolist(), strict=True))
         assert len(pairs) == len(book.current) == int(fresh.max())
     assert_measured_as_if_fresh(book, context)
+
+
+def test_a_step_costs_the_undo_what_it_changed_not_what_it_touched() -> None:
+    whole = (slice(2, 38),) * 3
+    context = millimetre_context((40, 40, 40), whole)
+    book = LesionBook(context, context.ai_infection)
+    history = ReviewHistory(book)
+    infection = book.infection.copy()
+    infection[20, 20:23, 20:24] = 0
+    history.note("edit", (book.update(infection) or pytest.fail("nothing changed"))[1])
+    assert history.size_bytes == 3 * 4 * 3  # one byte of infection, two of the label
+    action, change = history.undo()
+    assert (action, change.added_voxels) == ("edit", 12)
+    assert np.array_equal(book.infection, context.ai_infection)
+    assert (book.labels[whole] == 1).all()
+    assert book.lesion(1).volume_ml == pytest.approx(36**3 / 1000)
+    followed = history.follow(infection)
+    assert followed is not None
+    assert followed[0] == "redo edit"
+    assert np.array_equal(book.infection, infection)
+
+
+def test_the_oldest_steps_are_forgotten_when_they_take_too_much_memory() -> None:
+    context = millimetre_context((40, 40, 40), (slice(2, 38),) * 3)
+    book = LesionBook(context, context.ai_infection)
+    history = ReviewHistory(book, maximum_bytes=1000)
+    states = [book.infection.copy()]
+    for z in range(4, 12):
+        infection = book.infection.copy()
+        infection[z, 4:16, 4:14] = 0
+        history.note(f"edit {z}", (book.update(infection) or pytest.fail("nothing changed"))[1])
+        states.append(infection)
+    taken_back = 0
+    while history.next_undo:
+        history.undo()
+        taken_back += 1
+        assert np.array_equal(book.infection, states[-1 - taken_back])
+    assert taken_back == 1000 // (12 * 10 * 3)
 
 
 def test_a_lesion_at_the_border_of_the_ct_is_split() -> None:

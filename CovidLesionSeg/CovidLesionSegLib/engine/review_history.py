@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from .masks import bounding_box, shifted_box
 from .review import LesionBook
 from .review_values import Change, Snapshot
 
 _MAXIMUM = 50
+_MAXIMUM_BYTES = 512 * 1024**2
 
 
 class ReviewHistory:
@@ -16,10 +20,12 @@ class ReviewHistory:
 
     Args:
         book: The lesions.
+        maximum_bytes: What the voxels of all steps may take; beyond it the oldest are forgotten.
     """
 
-    def __init__(self, book: LesionBook) -> None:
+    def __init__(self, book: LesionBook, maximum_bytes: int = _MAXIMUM_BYTES) -> None:
         self._book = book
+        self._maximum_bytes = maximum_bytes
         self._done: list[tuple[str, Snapshot]] = []
         self._undone: list[tuple[str, Snapshot]] = []
 
@@ -28,9 +34,16 @@ class ReviewHistory:
         """The step that `undo` takes back, empty when there is none."""
         return self._done[-1][0] if self._done else ""
 
+    @property
+    def size_bytes(self) -> int:
+        """What the voxels take of the steps that `undo` can take back."""
+        return sum(step.infection.nbytes + step.labels.nbytes for _, step in self._done)
+
     def note(self, action: str, before: Snapshot) -> None:
-        """Remember a new step and the state before it."""
-        self._done = [*self._done[1 - _MAXIMUM :], (action, before)]
+        """Remember the step that was just taken and the state before it."""
+        self._done = [*self._done[1 - _MAXIMUM :], (action, _trimmed(self._book, before))]
+        while len(self._done) > 1 and self.size_bytes > self._maximum_bytes:
+            del self._done[0]
         self._undone = []
 
     def undo(self) -> tuple[str, Change]:
@@ -66,6 +79,22 @@ class ReviewHistory:
         before = self._book.restore(snapshot)
         self._done.append((action, before))
         return action, _change(before, snapshot)
+
+
+def _trimmed(book: LesionBook, before: Snapshot) -> Snapshot:
+    """Return the state before a step without the voxels that it left as they were.
+
+    A lesion's box may be half a lung, where a stroke changed a few voxels.
+    """
+    differs = book.labels[before.box] != before.labels
+    differs |= book.infection[before.box] != before.infection
+    inner = bounding_box(differs) if differs.any() else (slice(0, 0),) * 3
+    return replace(
+        before,
+        box=shifted_box(inner, tuple(part.start for part in before.box)),
+        infection=before.infection[inner].copy(),
+        labels=before.labels[inner].copy(),
+    )
 
 
 def _leads_to(book: LesionBook, snapshot: Snapshot, infection: NDArray[np.uint8]) -> bool:
