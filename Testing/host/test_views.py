@@ -1,10 +1,11 @@
-"""Where the slice views meet, which is where a lesion is split."""
+"""Tools in the slice views: where a lesion is split, the click for a missed one, the editor."""
 
 from __future__ import annotations
 
 import pytest
 
 from Testing.host.application import Host
+from Testing.support.review_result import reviewable_result
 
 
 def test_a_view_that_the_layout_hides_has_no_say_in_where_the_views_meet(host: Host) -> None:
@@ -31,3 +32,43 @@ def test_a_view_that_the_layout_hides_has_no_say_in_where_the_views_meet(host: H
         host.scene.RemoveNode(hidden)
         for view, mapped in zip(views, before, strict=True):
             view.SetMappedInLayout(mapped)
+
+
+def test_a_click_that_is_given_up_leaves_no_trace(host: Host) -> None:
+    host.addCt(reviewable_result().ct)
+    host.segment()
+    interaction = host.mrml.logic.GetInteractionNode()
+    host.ui.addButton.click()
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    assert host.ui.reviewMessageLabel.text == "Click into the missed lesion in a slice view."
+    # What Slicer does on Esc and on a right click.
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    host.rest(0.05)
+    assert host.ui.reviewMessageLabel.text == ""
+    assert host.scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode") is None
+    interaction.SetCurrentInteractionMode(interaction.Place)
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    host.rest(0.05)
+    assert host.panel.review.session.log == []
+
+
+def test_place_mode_that_ends_with_the_click_is_no_cancel(host: Host) -> None:
+    host.addCt(reviewable_result().ct)
+    host.segment()
+    session = host.panel.review.session
+    point = session.pointOf(2)
+    session.reject(2)
+    host.ui.addButton.click()
+    marks = host.scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+    interaction = host.mrml.logic.GetInteractionNode()
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    marks.AddControlPointWorld(point)
+    host.wait(lambda: session.log[-1].action.startswith("add"), 2.0)
+
+
+def test_an_unloaded_panel_lets_go_of_the_editor(host: Host) -> None:
+    host.addCt(reviewable_result().ct)
+    host.segment()
+    assert host.ui.segmentEditor._node is not None
+    host.panel.close()
+    assert host.ui.segmentEditor._node is None

@@ -48,7 +48,7 @@ class ReviewPanel:
         self._observed: list[tuple[Any, int]] = []
         self._table = LesionTable(ui, self._onSelected)
         self._shortcuts: list[Any] = []
-        self._seed = SeedClick(self._addAt)
+        self._seed = SeedClick(self._addAt, lambda: self._message(""))
         self.session: ReviewSession | None = None
         self._refreshTimer = self._timer(REFRESH_MS, self.refresh)
         self._settleTimer = self._timer(SETTLE_MS, self._settle)
@@ -118,6 +118,8 @@ class ReviewPanel:
         self._leave()
         self._forget()
         self.session = None
+        # A panel that replaces this one shares the editor's node; two would answer to each effect.
+        self._ui.segmentEditor.setMRMLSegmentEditorNode(None)
 
     def refresh(self) -> None:
         """Follow an edit now instead of after the pause."""
