@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import nrrd
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from CovidLesionSegLib.engine.definitions import CONVENTIONS, DEFINITIONS_VERSIO
 from CovidLesionSegLib.engine.opacity import split_opacity
 from CovidLesionSegLib.engine.postprocess import find_infection
 from CovidLesionSegLib.engine.quantify import Quantifier
-from CovidLesionSegLib.engine.result import Lobe, SegmentationResult
+from CovidLesionSegLib.engine.result import Lobe, Opacity, SegmentationResult
 from CovidLesionSegLib.engine.result_json import result_to_dict
 from CovidLesionSegLib.engine.volume import Provenance
 from CovidLesionSegLib.engine.writers import write_map
@@ -199,6 +201,67 @@ def test_what_was_drawn_is_certain_also_where_the_lungs_were_edited(
     assert job.result.quantification.row("left-lung").measures["infected_ml"] == expected
     assert job.result.opacity is not None
     np.testing.assert_array_equal(job.result.opacity, split_opacity(made.ct.hu, infection))
+
+
+def _in_layers_of_their_own(path: Path, masks: Mapping[str, NDArray[np.uint8]]) -> None:
+    """Give segments other voxels, each in a layer of its own, as 3D Slicer saves overlaps."""
+    voxels, header = nrrd.read(str(path), index_order="C")
+    for name, mask in masks.items():
+        (key,) = (key for key, value in header.items() if key.endswith("_ID") and value == name)
+        header[key.replace("_ID", "_Layer")] = str(voxels.shape[-1])
+        header[key.replace("_ID", "_LabelValue")] = "1"
+        voxels = np.concatenate([voxels, mask[..., np.newaxis]], axis=-1)
+    nrrd.write(str(path), voxels, header, index_order="C")
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_the_numbers_follow_classes_that_a_person_drew(
+    result: SegmentationResult, tmp_path: Path, overlap: bool
+) -> None:
+    made = _computed(result)
+    _, drawn = _edited(made)
+    infection = np.maximum(made.infection, drawn.astype(np.uint8))
+    by_hu = split_opacity(made.ct.hu, infection)
+    classes = by_hu.copy()
+    lower = np.zeros(infection.shape, bool)
+    lower[:10] = infection[:10] > 0
+    classes[lower & (by_hu == Opacity.GROUND_GLASS)] = Opacity.CONSOLIDATION
+    classes[lower & (by_hu == Opacity.CONSOLIDATION)] = Opacity.GROUND_GLASS
+    assert {1, 2} <= set(np.unique(classes[lower]))
+    segments = np.where(drawn, np.uint8(0), classes)  # newly infected, and of no class yet
+    ct_file = _with_edit(made, tmp_path / "out", replace(made, infection=infection))
+    masks = {
+        name: ((segments == label) | (overlap & lower)).astype(np.uint8)
+        for name, label in (("ground-glass", 1), ("consolidation", 2))
+    }
+    _in_layers_of_their_own(tmp_path / "out" / "segmentation.seg.nrrd", masks)
+
+    job = read_export_job(tmp_path / "out", ct_file)
+
+    np.testing.assert_array_equal(job.result.opacity, classes)
+    for row in job.result.quantification.rows:
+        assert {"edited", "edited-classes"} <= set(row.flags)
+    measures = job.result.quantification.row("total").measures
+    inside = made.anatomy.lungs > 0
+    solid = np.count_nonzero((classes == Opacity.CONSOLIDATION) & inside)
+    share = measures["consolidation_percent"].value
+    assert share == pytest.approx(100 * solid / np.count_nonzero(inside))
+    assert share != pytest.approx(
+        100 * np.count_nonzero((by_hu == Opacity.CONSOLIDATION) & inside) / inside.sum()
+    )
+
+
+def test_segments_that_follow_the_infection_are_nobodys_handwork(
+    result: SegmentationResult, tmp_path: Path
+) -> None:
+    made = _computed(result)
+    infection, _ = _edited(made)
+    edited = replace(made, infection=infection, opacity=split_opacity(made.ct.hu, infection))
+    ct_file = _with_edit(made, tmp_path / "out", edited)
+    job = read_export_job(tmp_path / "out", ct_file)
+    assert job.edited_layers == {"infection", "opacity"}
+    assert "edited-classes" not in job.result.quantification.row("total").flags
+    np.testing.assert_array_equal(job.result.opacity, edited.opacity)
 
 
 def test_edited_lobes_do_not_call_the_infection_edited(

@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.engine.flags import EDITED_ANATOMY, EDITED_CLASSES
 from CovidLesionSegLib.engine.lesions import find_lesions
-from CovidLesionSegLib.engine.opacity import split_opacity
+from CovidLesionSegLib.engine.opacity import classes_by_hu, classes_drawn
 from CovidLesionSegLib.engine.postprocess import MINIMUM_LESION_ML, find_infection
 from CovidLesionSegLib.engine.quantify import Quantifier
-from CovidLesionSegLib.engine.result import Anatomy, Lobe, SegmentationResult
+from CovidLesionSegLib.engine.result import Anatomy, Lobe, Opacity, SegmentationResult
 from CovidLesionSegLib.engine.result_json import layer_digests
 
-_INFECTION_EDITED, _ANATOMY_EDITED = "edited", "edited-anatomy"
+_EDITED = "edited"
 
 
 def recounted(
@@ -27,11 +28,13 @@ def recounted(
 ) -> SegmentationResult:
     """Find lesions and count again, as the review in 3D Slicer does.
 
-    Lobes and lungs follow their labels, ground glass and consolidation fill the infection, and
-    what a person has drawn or erased counts as certain.
+    Lobes and lungs follow their labels; ground glass and consolidation fill the infection, by HU
+    where a person has not drawn them; what a person has drawn or erased counts as certain.
 
     Args:
         result: Its masks are as a person left them, all else as computed; its CT has voxels.
+            Where the segments of ground glass and consolidation overlap, `opacity` has the bits
+            of both.
         edited: Names of the layers that a person changed.
         computed_sha256: Digest of the infection as computed (`layer_digests`).
         keep_lesions: Whether the lesions of the result are those of its review.
@@ -44,14 +47,14 @@ def recounted(
     lesions = result.lesions
     if not keep_lesions:
         lesions, _ = find_lesions(infection, prediction, ct, anatomy, MINIMUM_LESION_ML)
-    opacity = result.opacity
-    if opacity is not None and not np.array_equal(opacity > 0, infection > 0):
-        opacity = split_opacity(ct.hu, infection)
+    opacity, by_hand = _classes(result, "opacity" in edited)
+    flags = {_EDITED: drawn, EDITED_CLASSES: by_hand}
     numbers = Quantifier(ct, anatomy, prediction).measure(
         infection,
         lesions,
         decided_by_hand(result, computed_sha256) if drawn else None,
-        (_INFECTION_EDITED,) if drawn else (),
+        tuple(flag for flag, holds in flags.items() if holds),
+        opacity if by_hand else None,
     )
     return replace(
         result,
@@ -84,11 +87,24 @@ def decided_by_hand(result: SegmentationResult, computed_sha256: str) -> NDArray
     return drawn
 
 
+def _classes(result: SegmentationResult, is_edited: bool) -> tuple[NDArray[np.uint8] | None, bool]:
+    """Return `opacity` as it belongs to the infection, and whether a person drew other classes."""
+    infection, opacity = result.infection, result.opacity
+    if opacity is None:
+        return None, False
+    by_hu = classes_by_hu(result.ct.hu)
+    classes = by_hu
+    if is_edited:
+        ground_glass, consolidation = (opacity & np.uint8(label) for label in Opacity)
+        classes = classes_drawn(by_hu, ground_glass, consolidation, infection)
+    return np.where(infection > 0, classes, np.uint8(0)), classes is not by_hu
+
+
 def _as_labelled(anatomy: Anatomy) -> Anatomy:
     """Return an anatomy that a person changed, with what its labels now lack."""
     present = set() if anatomy.lobes is None else set(np.unique(anatomy.lobes).tolist())
     return replace(
         anatomy,
         missing=tuple(lobe for lobe in Lobe if lobe not in present),
-        flags=tuple(dict.fromkeys((*anatomy.flags, _ANATOMY_EDITED))),
+        flags=tuple(dict.fromkeys((*anatomy.flags, EDITED_ANATOMY))),
     )

@@ -206,7 +206,10 @@ def _stored_grid(stored: StoredSegmentation) -> Affine:
 
 
 def _layers(stored: StoredSegmentation, ct: CtVolume) -> dict[str, NDArray[np.uint8]]:
-    """Return our layers of a segmentation on the CT's grid in LPS axis order."""
+    """Return our layers of a segmentation on the CT's grid in LPS axis order.
+
+    Segments may overlap after an edit: of those of `opacity` both bits are set, else the last wins.
+    """
     orientation = AxisOrientation.from_affine(stored.affine_lps)
     place = _place(_stored_grid(stored), ct)
     known = {segment.id for segment in stored.segments}
@@ -216,9 +219,8 @@ def _layers(stored: StoredSegmentation, ct: CtVolume) -> dict[str, NDArray[np.ui
             continue
         labels = layers.setdefault(definition.layer, np.zeros(ct.shape_zyx, np.uint8))
         mask = orientation.lps_view(stored.mask_kji(definition.id))
-        labels[tuple(slice(at, at + size) for at, size in zip(place, mask.shape, strict=True))][
-            mask
-        ] = definition.label
+        part = labels[tuple(slice(at, at + n) for at, n in zip(place, mask.shape, strict=True))]
+        part[mask] = definition.label | (part[mask] if definition.layer == "opacity" else 0)
     for name in ("infection", "lungs"):
         layers.setdefault(name, np.zeros(ct.shape_zyx, np.uint8))
     return layers
