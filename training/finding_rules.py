@@ -24,26 +24,22 @@ import torch
 from scipy import ndimage
 
 from CovidLesionSegLib.engine.masks import TOUCHING, Mask
-from CovidLesionSegLib.engine.models import open_lung_model, open_slice_model
+from CovidLesionSegLib.engine.models import LUNG_MODEL, open_lung_model, open_slice_model
 from CovidLesionSegLib.engine.postprocess import LARGE_SHARE
-from CovidLesionSegLib.engine.surroundings import (
-    SURROUNDINGS_MM,
-    densities,
-    density_ratio,
-)
+from CovidLesionSegLib.engine.surroundings import densities, density_ratio
 from CovidLesionSegLib.engine.volume import CtVolume
 from CovidLesionSegLib.weights.locations import user_model_dir
 from CovidLesionSegLib.weights.store import WeightsStore
 
 from .command_line import command
-from .config import load_config
+from .config import TrainingConfig, load_config
 from .data.volumes import load_volume
 from .evaluate import patients_by_case, select_cases
+from .finding_rules_text import FREE_DICE, report_text
 from .k_fold import WORK
 from .predictions import CasePrediction, PredictionFolder
 from .run_folder import RunFolder
 from .splits import split_of
-from .tables import markdown_table
 
 _LOG = logging.getLogger("training")
 _COMMAND = "python -m training.finding_rules"
@@ -51,19 +47,6 @@ REPORT = Path(__file__).parent / "reports" / "finding-rules.json"
 
 _LEAST_DISEASE_ML = 1.0
 
-_FREE_DICE = 0.002
-"""How far below the best a value's mean Dice may be for the patients it is chosen on."""
-
-_ABOUT = (
-    "What changes when connected findings are dropped that have less than a value of one property: "
-    "contrast (mean HU less the median HU of the uncalled lung within "
-    f"{SURROUNDINGS_MM:g} mm), density ratio (the same two, each plus 1000, divided), that ratio "
-    f"but sparing findings that fill more than {100 * LARGE_SHARE:g}% of the lungs, peak or mean "
-    "probability. On the held-out scans of the "
-    "k-fold. The second table of a rule scores every scan with the strictest value whose mean "
-    f"Dice on the other patients' scans with disease is within {_FREE_DICE:g} of the best; nearly "
-    "healthy scans decide nothing about any value."
-)
 _RATIOS = (0.0, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45, 1.5, 1.6)
 
 RULES: dict[str, tuple[float, ...]] = {
@@ -173,7 +156,7 @@ def choose(scans: Mapping[str, Scan], rule: str) -> float:
     """Return the strictest value that is next to the best in mean Dice of scans with disease."""
     diseased = [scan for scan in scans.values() if scan.drawn_ml >= _LEAST_DISEASE_ML]
     means = {v: np.mean([scan.dice(rule, v) for scan in diseased]) for v in RULES[rule]}
-    return max(value for value, mean in means.items() if mean >= max(means.values()) - _FREE_DICE)
+    return max(value for value, mean in means.items() if mean >= max(means.values()) - FREE_DICE)
 
 
 def left_out(scans: Mapping[str, Scan], rule: str) -> dict[str, float]:
@@ -191,21 +174,24 @@ def rule_report(scans: Mapping[str, Scan], rule: str) -> dict[str, Any]:
     """Say what a rule changes, for every value and with the value chosen without the patient.
 
     Returns:
-        ``values``: mean Dice over scans with disease, the largest loss of Dice among them, and
-        the percentage of lung called infected in the others. ``left_out``: per scan, the value
-        chosen on other patients and what it makes of Dice and percentage.
+        ``values``: mean Dice over scans with disease, the largest loss of Dice among them and the
+        scan that loses it, and the percentage of lung called infected in the others.
+        ``left_out``: per scan, the value chosen on other patients and what it makes of Dice and
+        percentage.
     """
     diseased = [key for key, scan in scans.items() if scan.drawn_ml >= _LEAST_DISEASE_ML]
     values = []
     for value in RULES[rule]:
         dice = {key: scans[key].dice(rule, value) for key in diseased}
-        losses = [scans[key].dice(rule, 0.0) - dice[key] for key in diseased]
+        losses = {key: scans[key].dice(rule, 0.0) - dice[key] for key in diseased}
+        loser = max(losses, key=losses.__getitem__)
         healthy = [scan.percent(rule, value) for key, scan in scans.items() if key not in diseased]
         values.append(
             {
                 "value": value,
                 "dice": round(float(np.mean(list(dice.values()))), 5),
-                "largest_loss": round(max(losses), 5),
+                "largest_loss": round(losses[loser], 5),
+                "loses_most": loser,
                 "healthy_percent": [round(percent, 4) for percent in healthy],
             }
         )
@@ -223,51 +209,9 @@ def rule_report(scans: Mapping[str, Scan], rule: str) -> dict[str, Any]:
     return {"values": values, "left_out": cases, "diseased": diseased}
 
 
-def report_text(report: Mapping[str, Any]) -> str:
-    """Return the report in Markdown."""
-    parts = [
-        "# Rules over connected findings",
-        f"{_ABOUT} Made by `{report['command']}`.",
-    ]
-    for rule, measured in report["rules"].items():
-        parts += [f"## {rule}", _value_table(measured), _case_table(measured)]
-    return "\n\n".join(part.rstrip() for part in parts) + "\n"
-
-
-def _value_table(measured: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            f"{row['value']:g}",
-            f"{row['dice']:.4f}",
-            f"{row['largest_loss']:.4f}",
-            ", ".join(f"{percent:.2f}" for percent in row["healthy_percent"]),
-        ]
-        for row in measured["values"]
-    ]
-    head = ("at least", "mean Dice", "largest loss of a scan", "nearly healthy: infected %")
-    return markdown_table(head, rows)
-
-
-def _case_table(measured: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            key,
-            f"{case['value']:g}",
-            f"{case['dice_before']:.3f}",
-            f"{case['dice']:.3f}",
-            f"{case['percent_before']:.2f}",
-            f"{case['percent']:.2f}",
-        ]
-        for key, case in measured["left_out"].items()
-    ]
-    head = ("scan", "value chosen without it", "Dice before", "after", "infected %", "after")
-    return markdown_table(head, rows)
-
-
-def _scans_of(run: RunFolder, data_dir: Path, work: Path) -> dict[str, Scan]:
+def _scans_of(config: TrainingConfig, data_dir: Path, work: Path) -> dict[str, Scan]:
     """Measure the held-out scans of a run with the model that `training.k_fold` made of it."""
-    config = load_config(run.config)
-    store = WeightsStore(work / "models", user_model_dir())
+    store = _store(work)
     model, lungs = (
         open_slice_model(config.name, "cpu", store=store),
         open_lung_model("cpu", store),
@@ -286,6 +230,10 @@ def _scans_of(run: RunFolder, data_dir: Path, work: Path) -> dict[str, Scan]:
     return scans
 
 
+def _store(work: Path) -> WeightsStore:
+    return WeightsStore(work / "models", user_model_dir())
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, measure every rule, write the report."""
@@ -298,12 +246,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+    configs = [load_config(RunFolder(run).config) for run in options.runs]
     scans: dict[str, Scan] = {}
-    for run in options.runs:
-        scans.update(_scans_of(RunFolder(run), options.data, options.work))
+    for config in configs:
+        scans.update(_scans_of(config, options.data, options.work))
     names = " ".join(run.as_posix() for run in options.runs)
+    models = {config.data.split: config.name for config in configs} | {"lungs": LUNG_MODEL}
+    store = _store(options.work)
     report = {
         "command": f"{_COMMAND} {names}",
+        "weights_sha256": {what: store.find(name).entry.sha256 for what, name in models.items()},
         "rules": {rule: rule_report(scans, rule) for rule in RULES},
     }
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from training.finding_rules import (
     choose,
     findings_of,
     left_out,
-    report_text,
     rule_report,
 )
+from training.finding_rules_text import report_text, summary_text
 from training.predictions import CasePrediction
 
 _SPACING_MM = 3.0
@@ -117,5 +118,36 @@ def test_the_report_says_gain_and_loss() -> None:
     assert values[0.0]["healthy_percent"] == [4.1]
     assert values[100.0]["healthy_percent"] == [0.0]
     assert values[100.0]["largest_loss"] <= 0.0 < values[160.0]["largest_loss"]
+    assert values[160.0]["loses_most"] == "p9_4"
     text = report_text({"command": "c", "rules": {"contrast_hu": measured}})
     assert "| p9_6 | 150 | 0.000 | 0.000 | 4.10 | 0.00 |" in text
+
+
+def _measured(shown: tuple[float, ...], chosen: dict[str, float]) -> dict[str, Any]:
+    row = {"dice": 0.8, "largest_loss": 0.25, "loses_most": "p9_1", "healthy_percent": [3.5]}
+    values = [{**row, "value": 0.0, "largest_loss": 0.0}, *({**row, "value": v} for v in shown)]
+    return {
+        "values": values,
+        "left_out": {key: {"value": value} for key, value in chosen.items()},
+        "diseased": ["p9_1", "p9_4"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(1.35, "is what this gives for none"), (1.3, "gives for some")]
+)
+def test_the_readme_says_whether_the_criterion_gives_the_value_in_use(
+    value: float, said: str
+) -> None:
+    chosen = {"p9_1": value, "p9_4": 1.5, "p9_6": value}
+    rules = {
+        "peak_probability": _measured((0.9, 0.95, 0.98, 0.99), chosen),
+        "contrast_hu": _measured((90.0, 100.0, 110.0), chosen),
+        "density_ratio_unless_large": _measured((1.25, 1.3, 1.4, 1.45), chosen),
+    }
+    text = summary_text({"rules": rules})
+    assert "`p9_6`: infected %" in text
+    assert "| no rule |  | 3.50 | 0.8000 |  |" in text
+    assert "| 110 | 3.50 | 0.8000 | 0.2500, `p9_1` |" in text
+    assert f"would be {value:g} for 2, 1.5 for 1 of the 3 scans" in text
+    assert said in text
