@@ -19,6 +19,9 @@ from .tables import markdown_table, number_text
 
 Report = Mapping[str, Any]
 
+NEARLY_HEALTHY_PERCENT = 0.3
+"""Less of a nearly healthy scan's lungs is what a bundled model should call infected."""
+
 
 def half_precision_section(promised: Mapping[str, Mapping[str, float]]) -> str:
     """Say what half precision changes."""
@@ -50,6 +53,28 @@ def _measured(entry: CatalogueEntry, report: Report) -> Report | None:
     if measured is not None:
         check_weights(entry, measured["sha256"], report["command"])
     return measured
+
+
+def nearly_healthy_section(report: Report) -> str:
+    """Say what of nearly healthy lungs a model calls infected; empty without such a scan."""
+    lines = []
+    for key, variants in report["cases"].items():
+        scores = variants.get("pipeline")
+        if scores is None or scores["dice_diseased"] is not None:
+            continue
+        percent, drawn = scores["infected_percent"], nearly_healthy_truth(scores)
+        verdict = "keeps" if percent < NEARLY_HEALTHY_PERCENT else "**misses**"
+        lines.append(
+            f"{percent:.2f}% of the lungs of {key}, where experts drew {drawn:.2f}%, are called "
+            f"infected. Less than {NEARLY_HEALTHY_PERCENT:g}% is asked of a bundled model, which "
+            f"this one {verdict}."
+        )
+    return "\n\n".join(["## Nearly healthy lungs", *lines]) if lines else ""
+
+
+def nearly_healthy_truth(scores: Report) -> float:
+    """Return what experts drew in percent of the lungs, of a scan that a model overcalls."""
+    return float(abs(scores["infected_percent"] - scores["percent_error"]))
 
 
 def calibration_section(entry: CatalogueEntry, report: Report, scores: Report | None = None) -> str:

@@ -24,6 +24,7 @@ from .card_sections import (
     failure_section,
     half_precision_section,
     k_fold_section,
+    nearly_healthy_section,
 )
 from .command_line import command
 from .export_weights import RESOURCES
@@ -113,7 +114,9 @@ def further_sections(entry: CatalogueEntry, report: Mapping[str, Any] | None) ->
         FAILURES: failure_section,
     }
     sections = [make(entry, _read(path)) for path, make in makers.items() if path.exists()]
-    return sections + (class_sections(entry, report) if report is not None else [])
+    if report is None:
+        return sections
+    return [nearly_healthy_section(report), *sections, *class_sections(entry, report)]
 
 
 def drawn_part(entry: CatalogueEntry, report: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -1,27 +1,35 @@
-"""Write the README's section "How good is it": ``python -m training.readme_tables``.
+"""Write what the READMEs say of scores: ``python -m training.readme_tables``.
 
-Everything in it comes from the reports in `training/reports` and `training/anatomy/results`; a
-test compares the README with what the reports say now.
+That is "How good is it" in the README, and in `training/README.md` how weak supervision and the
+rule over findings do. Everything comes from the reports in `training/reports` and
+`training/anatomy/results`; a test compares the READMEs with what the reports say now.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .card_sections import NEARLY_HEALTHY_PERCENT
+from .finding_rules_text import summary_text
 from .k_fold_text import about, about_consensus, case_table
+from .severity_text import comparison_text
 from .splits import load_split
 from .tables import number_text
 
 _HERE = Path(__file__).parent
 README = _HERE.parent / "README.md"
+TRAINING_README = _HERE / "README.md"
 REPORTS = _HERE / "reports"
 LUNGS = _HERE / "anatomy" / "results" / "lungs.json"
 SECTION = "scores"
 _LUNGS_OF_USERS = "with_infection"
+DRAM = REPORTS / "dram.json"
+FINDING_RULES = REPORTS / "finding-rules.json"
 K_FOLD = REPORTS / "k-fold.json"
 K_FOLD_CONSENSUS = REPORTS / "k-fold-consensus.json"
 MODELS = (
@@ -57,7 +65,8 @@ scan, through the whole pipeline; the mean is over the scans with disease, with 
 interval; "error" is the mean absolute error of the infected percentage in points of lung. Two
 readers of such scans agree at a Dice of .74 to .86. `{healthy}` is a nearly healthy scan in
 expiration: the column says how much of its lung is called infected where experts see {truth}%.
-It is little because findings hardly denser than the lung around them are left out, a rule that was
+Of a bundled model less than {most:g}% is asked, which {verdict}. Findings hardly denser than the
+lung around them are left out, a rule that was
 [found on these scans](training/README.md#findings-that-are-hardly-denser-than-the-lung).
 `relation-lite`, and `dram-lite`, which learned from severity scores alone, are for research and no
 part of the consensus."""
@@ -107,8 +116,23 @@ def _volumes(reports: Mapping[str, Mapping[str, Any]]) -> str:
     for name, report in reports.items():
         lines.append(_volume_row(name, report, diseased, healthy))
     commands = "\n".join(f"{name}: `{_command(report)}`  " for name, report in reports.items())
-    about = _ABOUT_VOLUMES.format(healthy=healthy, truth=truth)
+    about = _ABOUT_VOLUMES.format(
+        healthy=healthy,
+        truth=truth,
+        most=NEARLY_HEALTHY_PERCENT,
+        verdict=_verdict(reports, healthy),
+    )
     return "\n\n".join([about, "\n".join(lines), f"Made by\n{commands}".rstrip()])
+
+
+def _verdict(reports: Mapping[str, Mapping[str, Any]], healthy: str) -> str:
+    """Say which models call too much of a nearly healthy scan infected."""
+    missed = [
+        f"`{name}`"
+        for name, report in reports.items()
+        if report["cases"][healthy]["pipeline"]["infected_percent"] >= NEARLY_HEALTHY_PERCENT
+    ]
+    return f"all but {' and '.join(missed)} keep" if missed else "all keep"
 
 
 def _volume_row(name: str, report: Mapping[str, Any], diseased: list[str], healthy: str) -> str:
@@ -197,10 +221,32 @@ def _with_interval(value: float, interval: Sequence[float]) -> str:
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def main() -> int:
-    """Write the section into the README."""
-    text = README.read_text(encoding="utf-8")
-    README.write_text(replace_section(text, SECTION, scores_text()), encoding="utf-8", newline="\n")
+def sections() -> dict[Path, dict[str, str]]:
+    """Return what belongs into which README, by the name of the section."""
+    dram: list[dict[str, Any]] = json.loads(DRAM.read_text(encoding="utf-8"))
+    return {
+        README: {SECTION: scores_text()},
+        TRAINING_README: {
+            "dram": comparison_text(dram),
+            "finding-rules": summary_text(_read(FINDING_RULES)),
+        },
+    }
+
+
+def renewed(path: Path, bodies: Mapping[str, str]) -> str:
+    """Return the text of a README with its sections as the reports have them now."""
+    text = path.read_text(encoding="utf-8")
+    for name, body in bodies.items():
+        text = replace_section(text, name, body)
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and write the sections."""
+    about = argparse.ArgumentParser(prog="python -m training.readme_tables", description=__doc__)
+    about.parse_args(arguments)
+    for path, bodies in sections().items():
+        path.write_text(renewed(path, bodies), encoding="utf-8", newline="\n")
     return 0
 
 

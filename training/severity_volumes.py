@@ -43,20 +43,11 @@ from .metrics import Mask
 from .prediction import predict_stack
 from .run_folder import RunFolder, sha256_of
 from .severity import case_probability
+from .severity_text import COMMAND, LEAST_INFECTED_ML, report_table
 from .splits import split_of
-from .tables import markdown_table
 from .volume_evaluation import summarise
 
 _LOG = logging.getLogger("training")
-_COMMAND = "python -m training.severity_volumes"
-_LEAST_INFECTED_ML = 1.0
-_COLUMNS = {"iou": "IoU", "dice": "Dice", "same_scores": "same scores", "infected_ml": "ml"}
-_MEANS = {
-    "dram": "the map at 0.5; where it was made of the windowed lobe, on dense tissue only",
-    "findings": "the map as users get it: 3D step, and nothing hardly denser than the lung around",
-    "density": "all dense tissue, without any network",
-    "final": "slice network trained on the pseudo labels, at 0.5 within the lobes",
-}
 
 
 def paste(
@@ -115,7 +106,7 @@ def case_scores(
 ) -> dict[str, dict[str, float]]:
     """Return IoU, Dice and agreement of the severity scores, by what made the mask."""
     truth, voxel_ml = volume.infection == 1, volume.ct.voxel_volume_ml
-    diseased = int(truth.sum()) * voxel_ml >= _LEAST_INFECTED_ML
+    diseased = int(truth.sum()) * voxel_ml >= LEAST_INFECTED_ML
     result = {}
     for name, mask in masks.items():
         both, either = int((mask & truth).sum()), int((mask | truth).sum())
@@ -169,7 +160,7 @@ def evaluate(
         cases[entry.key] = case_scores(masks, volume, case, labels)
         _LOG.info("%s: %s", entry.key, {k: round(v["iou"], 3) for k, v in cases[entry.key].items()})
     return {
-        "command": f"{_COMMAND} evaluate",
+        "command": f"{COMMAND} evaluate",
         "config": config.name,
         "split": config.data.split,
         "steps": step,
@@ -276,63 +267,10 @@ def _link(files: VolumeFiles, out: Path, with_infection: bool) -> None:
         target.symlink_to(path.resolve())
 
 
-def report_table(reports: Sequence[dict[str, Any]]) -> str:
-    """Return the Markdown of some reports: every held-out case once, and the means."""
-    cases = {key: scores for report in reports for key, scores in report["cases"].items()}
-    names = [name for name in _MEANS if all(name in scores for scores in cases.values())]
-    rows = [
-        [key, report["split"], f"{scores['density']['expert_ml']:.0f}", *_cells(scores, names)]
-        for report in reports
-        for key, scores in report["cases"].items()
-    ]
-    summary = summarise(_with_nan(cases), patients_by_case())
-    means = [_mean(summary[name], score) for name in names for score in _COLUMNS]
-    rows.append(["**mean (95% over patients)**", "", "", *means])
-    header = [
-        "case",
-        "split",
-        "expert ml",
-        *(f"{name} {what}" for name in names for what in _COLUMNS.values()),
-    ]
-    words = "; ".join(f"*{name}*: {_MEANS[name]}" for name in names)
-    steps = ", ".join(f"{report['split']} {report['steps']}" for report in reports)
-    return (
-        "# dRAM from severity scores\n\nHeld-out cases; no expert mask was trained on. "
-        f"{words}. Overlap is not scored below {_LEAST_INFECTED_ML:g} ml of disease. "
-        f"Steps: {steps}. Made by `{_COMMAND}`.\n\n" + markdown_table(header, rows)
-    )
-
-
-def _cells(scores: dict[str, dict[str, float | None]], names: Sequence[str]) -> list[str]:
-    places = [(name, what) for name in names for what in _COLUMNS]
-    return [_number(scores[name][what], what) for name, what in places]
-
-
-def _number(value: float | None, what: str) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if what == "infected_ml" else f"{value:.3f}"
-
-
-def _mean(figures: dict[str, dict[str, float]], what: str) -> str:
-    mean, low, high = (_number(figures[what][name], what) for name in ("mean", "low", "high"))
-    return "" if what == "infected_ml" else f"{mean} ({low} to {high})"
-
-
-def _with_nan(cases: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
-    return {
-        key: {
-            name: {k: math.nan if v is None else v for k, v in figures.items()}
-            for name, figures in scores.items()
-        }
-        for key, scores in cases.items()
-    }
-
-
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line; evaluate runs or write pseudo labels."""
-    parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     tasks = parser.add_subparsers(dest="task", required=True)
     measure = tasks.add_parser("evaluate", help="score runs on their validation cases")
     measure.add_argument("runs", type=Path, nargs="+", help="run folders, one per split")

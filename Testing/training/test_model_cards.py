@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from CovidLesionSegLib.weights.catalogue import CatalogueEntry, read_catalogue
+from training.card_sections import nearly_healthy_section
 from training.export_weights import RESOURCES
 from training.model_cards import REPORTS, card_text, drawn_part, further_sections
 from training.reliability import CARDS, digest_of, drawn_from
@@ -39,3 +40,16 @@ def test_every_card_of_infection_tells_its_doubts(entry: CatalogueEntry) -> None
     part = drawn_part(entry, _report(entry))
     assert part is not None
     assert drawn_from(diagram) == digest_of(part), "run training.model_cards --diagrams"
+
+
+@pytest.mark.parametrize(("percent", "verdict"), [(0.29, "keeps"), (0.3, "**misses**")])
+def test_a_card_says_whether_a_healthy_lung_stays_so(percent: float, verdict: str) -> None:
+    healthy = {"dice_diseased": None, "infected_percent": percent, "percent_error": percent - 0.01}
+    diseased = {"dice_diseased": 0.8, "infected_percent": 9.0, "percent_error": 1.0}
+    cases = {"p9_1": {"pipeline": diseased}, "p9_6": {"pipeline": healthy}}
+    text = nearly_healthy_section({"cases": cases})
+    assert f"{percent:.2f}% of the lungs of p9_6, where experts drew 0.01%" in text
+    assert f"this one {verdict}." in text
+    assert "p9_1" not in text
+    assert nearly_healthy_section({"cases": {"p9_1": {"pipeline": diseased}}}) == ""
+    assert nearly_healthy_section({"cases": {"p9_1": {"network": {}}}}) == ""

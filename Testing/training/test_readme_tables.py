@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from training.readme_tables import README, SECTION, replace_section, scores_text
+from training import readme_tables
+from training.readme_tables import renewed, replace_section, sections
 
 
-def test_the_readme_says_what_the_reports_say() -> None:
+@pytest.mark.parametrize("path", sections(), ids=lambda path: path.parent.name)
+def test_the_readmes_say_what_the_reports_say(path: Path) -> None:
     # Otherwise: python -m training.readme_tables
-    text = README.read_text(encoding="utf-8")
-    assert replace_section(text, SECTION, scores_text()) == text
+    assert renewed(path, sections()[path]) == path.read_text(encoding="utf-8")
+
+
+def test_help_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readme_tables, "sections", lambda: pytest.fail("written"))
+    with pytest.raises(SystemExit) as ended:
+        readme_tables.main(["--help"])
+    assert ended.value.code == 0
 
 
 def test_a_section_is_replaced_between_its_markers_only() -> None:

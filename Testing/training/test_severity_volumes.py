@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from training.data.lobes import LobeCase, open_lobes
 from training.data.store import wanted_volumes
 from training.data.volumes import find_volumes, load_volume
 from training.run_folder import RunFolder
+from training.severity_text import comparison_text
 from training.severity_volumes import dense_tissue, final_mask, main, paste, within_score
 from training.tasks import dice
 from training.train import train
@@ -132,3 +134,24 @@ def test_a_run_is_scored_and_teaches_the_final_network(
     assert not np.array_equal(*taught)
     assert not taught[0][halves == Lobe.RUL].any()
     assert taught[0][halves == Lobe.LUL].any()
+
+
+def test_the_readme_says_where_dense_tissue_alone_does_better() -> None:
+    def scores(iou: float | None, found_ml: float) -> dict[str, Any]:
+        rest = {"dice": iou, "same_scores": 1.0, "score_error": 0.0, "expert_ml": 0.4}
+        return {"iou": iou, "infected_ml": found_ml, **rest}
+
+    def case(dram: float | None, findings: float | None, density: float | None) -> dict[str, Any]:
+        return {
+            "dram": scores(dram, 129.0),
+            "findings": scores(findings, 84.0),
+            "density": scores(density, 900.0),
+        }
+
+    first = {"a": case(0.5, 0.3, 0.4), "b": case(0.2, 0.2, 0.6)}
+    text = comparison_text([{"cases": first}, {"cases": {"c": case(None, None, None)}}])
+    assert "ahead of it on 1 of 2 scans with disease, as users get it on 0" in text
+    assert "furthest behind on `b`, 0.200 against 0.600" in text
+    assert "`c`, where experts drew 0.4 ml, the map calls 129 ml" in text
+    assert "leaves 84." in text
+    assert "overlapping" in text

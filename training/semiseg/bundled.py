@@ -174,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--priors", type=Path, help="infection maps: classes inside them, in place of infection"
     )
+    parser.add_argument("--model", nargs="+", default=(), help="maps of these alone; else of all")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")
     options = parser.parse_args(arguments)
     if options.threads:
@@ -182,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usual = usual_scale([item.scale for item in read_class_slices(options.data)])
     pictures = Pictures.of(find_slices(images), usual)
     if options.priors is None:
-        models = [entry.id for entry in bundled_infection_models()]
+        models = options.model or [entry.id for entry in bundled_infection_models()]
         predict_bundled(pictures, models, options.runs, options.set)
     else:
         classify_bundled(pictures, options.priors, options.runs, options.set)
