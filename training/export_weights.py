@@ -33,6 +33,7 @@ from .calibration import Calibration, calibrate, collect
 from .command_line import command
 from .config import TrainingConfig, load_config
 from .data.store import StoredCase, open_store
+from .origin import source_of, training_data_of
 from .run_folder import RunFolder
 from .splits import Split, split_of
 
@@ -115,8 +116,9 @@ def export(
         "threshold": calibration.threshold,
         "temperature": calibration.temperature,
         **config.card,
+        "training_data": training_data_of(run, config),
         "split": split_text(split_of(config.data), tuple(calibration.dice)),
-        "source": {"steps": step, "config": f"training/configs/{config.name}.json"},
+        "source": source_of(run, config, step),
     }
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
     return pack_model(description, tensors)

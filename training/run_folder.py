@@ -72,7 +72,7 @@ class RunFolder:
         """
         provenance = _provenance(split, digests, weights)
         if self.checkpoint.exists():
-            if _identity(load_config(self.config).to_dict()) != _identity(config.to_dict()):
+            if identity(load_config(self.config).to_dict()) != identity(config.to_dict()):
                 raise self._differs("another configuration")
             stored: dict[str, Any] = {}
             if self.provenance.exists():
@@ -177,7 +177,8 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def _identity(values: Mapping[str, Any]) -> dict[str, Any]:
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a config that the parts of one run, and its repetition, share."""
     free = ("steps", "checkpoint_seconds", "validate_every")
     optimisation = {k: v for k, v in values["optimisation"].items() if k not in free}
     shown = {k: v for k, v in values.items() if k != "card"}

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from CovidLesionSegLib.engine.models import LUNG_MODEL
 from CovidLesionSegLib.engine.windowing import SliceRecipe
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 from CovidLesionSegLib.weights.catalogue import read_catalogue
 from CovidLesionSegLib.weights.loading import load_weights_file
+from CovidLesionSegLib.weights.store import default_store
 from Testing.support.tiny_volumes import tiny_config, tiny_trainer
 from training.calibration import LogitHistogram, calibrate, dice_at
+from training.config import load_config
 from training.data.store import StoredCase
 from training.export_weights import export, install, load_average
 from training.loop import initial_network
 from training.metrics import bootstrap_interval, lesion_f1, overlap_scores, surface_dice
 from training.model_cards import card_text, with_scores
-from training.run_folder import RunFolder
+from training.origin import CONFIGS, source_of, training_data_of
+from training.run_folder import RunFolder, sha256_of
 
+_PUBLIC = "inf-net-lite.json"
 _UNIT = (1.0, 1.0, 1.0)
 
 
@@ -138,6 +145,42 @@ def test_an_exported_model_answers_as_the_averaged_one(
     assert read_catalogue(tmp_path / "resources" / "models.json") == (entry,)
     assert entry.bytes == path.stat().st_size
     assert export(run, cases[2:], "1")[1] == data
+
+
+@pytest.mark.parametrize("start", ["nothing", "bundled", "other"])
+def test_a_model_of_ones_own_says_what_it_was_made_from(
+    start: str, recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
+) -> None:
+    config = tiny_config("lungs", "lung-unet", recipe, steps=1)
+    tiny_trainer(config, cases, tmp_path / "run").run()
+    run = RunFolder(tmp_path / "run")
+    bundled = default_store().find(LUNG_MODEL).path
+    digest = {"nothing": None, "bundled": sha256_of(bundled), "other": "0" * 64}[start]
+    provenance = json.loads(run.provenance.read_text(encoding="utf-8"))
+    provenance["initial_weights_sha256"] = digest
+    run.provenance.write_text(json.dumps(provenance), encoding="utf-8")
+    card = export(run, [], "1")[0].card
+    expected = {"steps": 1, "run": "run", "initial_weights_sha256": digest}
+    assert card.source == {name: value for name, value in expected.items() if value is not None}
+    on_top = {"nothing": "", "bundled": f", on top of {LUNG_MODEL}, ", "other": f" {'0' * 64}"}
+    assert card.training_data.startswith("Cases of tiny")
+    assert card.training_data.endswith(". synthetic")
+    assert on_top[start] in card.training_data
+
+
+def test_a_card_copied_from_a_bundled_model_does_not_speak_of_its_data(tmp_path: Path) -> None:
+    committed = load_config(CONFIGS / "inf-net-lite.json")
+    public = committed.card["training_data"]
+    run = RunFolder(tmp_path / "run")
+    assert training_data_of(run, committed) == public
+    assert source_of(run, committed, 7) == {"steps": 7, "config": f"training/configs/{_PUBLIC}"}
+    ward = replace(committed, data=replace(committed.data, sources=("ward",)))
+    assert training_data_of(run, ward) == "Cases of ward."
+    named = replace(
+        ward, name="ward-net", card={**ward.card, "training_data": "Our own. " + public}
+    )
+    assert training_data_of(run, named) == f"Cases of ward. Our own. {public}"
+    assert source_of(run, named, 7) == {"steps": 7, "run": "run"}
 
 
 def test_scores_of_other_weights_are_refused(

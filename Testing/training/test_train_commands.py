@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from training.semiseg import train as semiseg_train
 from training.semiseg.batches import options_of
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
+_REPORTS = _CONFIGS.parent / "reports"
 _TRAIN, _CLASSES, _SEMISEG = train.main, class_train.main, semiseg_train.main
 _HEAD = "python -m training.lesion_classes.head"
 
@@ -61,6 +63,34 @@ def test_every_configuration_names_a_command_that_exists(path: Path, tmp_path: P
     written = tmp_path / "config.json"
     written.write_text(json.dumps(config.to_dict()))
     assert load_config(written).command == config.command
+
+
+@pytest.mark.parametrize("name", ["README.md", "semiseg/README.md"])
+def test_the_commands_name_configurations_that_exist(name: str) -> None:
+    root = _CONFIGS.parents[1]
+    text = (root / "training" / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"training/configs/[\w/-]+\.json", text))
+    assert named
+    assert [path for path in sorted(named) if not (root / path).is_file()] == []
+
+
+def test_the_lung_network_is_made_in_two_parts_that_differ_as_told() -> None:
+    first, second = (load_config(_CONFIGS / f"lung-unet-lite{part}.json") for part in ("-v1", ""))
+    assert (first.model, first.recipe) == (second.model, second.recipe)
+    assert (first.augmentation.consolidation, second.augmentation.consolidation) == (0.0, 0.5)
+    assert (first.optimisation.steps, second.optimisation.steps) == (900, 300)
+    text = (_CONFIGS.parent / "README.md").read_text(encoding="utf-8")
+    assert "--weights runs/lung-v1/Weights/lung-unet-lite-v1.safetensors" in text
+
+
+def test_the_measured_sharpness_is_that_of_a_committed_configuration() -> None:
+    config = load_config(_CONFIGS / "semiseg" / "inf-net-lite-sharpness.json")
+    for report in _REPORTS.glob("semiseg-sharpness*.json"):
+        maps = json.loads(report.read_text(encoding="utf-8"))["maps"]
+        assert (maps["steps"], maps["fold"]) == (
+            config.optimisation.steps,
+            options_of(config).fold,
+        )
 
 
 def test_who_wants_maps_of_another_run_gets_no_advice_on_training() -> None:
