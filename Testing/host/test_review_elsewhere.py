@@ -298,3 +298,28 @@ def test_a_ct_moved_for_good_moves_no_number(host: Host, result: Any) -> None:
     assert total(host, "infected_percent") == pytest.approx(before, rel=1e-5)
     assert actions(host) == []
     assert "The CT was moved" not in host.ui.remarksLabel.text
+
+
+def test_a_transform_hardened_on_the_ct_alone_leaves_the_picture_right(
+    host: Host, result: Any
+) -> None:
+    import vtk
+
+    before = total(host, "infected_percent")
+    transform = host.scene.AddNewNodeByClass("vtkMRMLTransformNode", "moved")
+    move = vtk.vtkTransform()
+    move.Translate(12.0, 0.0, 0.0)
+    transform.SetMatrixTransformToParent(move.GetMatrix())
+    nodes = result, nodeOfRun(result, "ct")
+
+    def harden(_ct: Any) -> None:
+        for node in nodes:
+            node.SetAndObserveTransformNodeID(transform.GetID())
+        nodes[1].HardenTransform()
+
+    elsewhere(host, result, harden)
+    assert total(host, "infected_percent") == pytest.approx(before, rel=1e-5)
+    assert "The CT was moved" not in host.ui.remarksLabel.text
+    result.SetAndObserveTransformNodeID(None)
+    elsewhere(host, result, lambda _ct: None)
+    assert "The CT was moved" in host.ui.remarksLabel.text

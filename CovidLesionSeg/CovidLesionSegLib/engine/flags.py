@@ -45,7 +45,7 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         EDITED_ANATOMY: "Lungs or lobes were corrected by hand.",
         EDITED_CLASSES: "Ground glass and consolidation were corrected by hand; their percentages "
         "follow the segments, not HU.",
-        CT_MOVED: "The CT was moved after it was segmented, and no longer lies where the "
+        CT_MOVED: "The CT was moved after it was segmented and does not lie where the "
         "segmentation does; the numbers are right, the picture is not.",
         "lobes-resampled": "The lobes that were given lay on another grid and were resampled.",
     }

@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 import numpy as np
-import vtk
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.flags import CT_MOVED, EDITED_ANATOMY, EDITED_CLASSES
@@ -29,17 +28,12 @@ from CovidLesionSegLib.export.segments import segment_definitions
 
 from .attributes import PREFIX
 from .hierarchy import placeBesideCt
+from .run_place import gridNode, liesElsewhere
 from .scene import ResultNodes
-from .segment_voxels import SAME_PLACE_MM, labelsOfSegments
+from .segment_voxels import labelsOfSegments
 from .segmentation_node import BINARY_LABELMAP
 from .volume_input import ct_from_volume_node
-from .volume_node import (
-    LPS_TO_RAS,
-    addVolume,
-    affineLpsFromNode,
-    arrayFromMatrix,
-    arrayFromNode,
-)
+from .volume_node import addVolume, arrayFromNode
 
 PROBABILITY_SCALE = 65535
 """Probabilities are stored as 16-bit integers: half the size, and exact above 1/32."""
@@ -150,7 +144,7 @@ def contextOfRun(segmentationNode: Any) -> ReviewContext:
             "The CT or the maps of this result were deleted from the scene.",
             "Load the CT again and segment it again; the segmentation itself stays.",
         )
-    ct = ct_from_volume_node(ctNode, probability if _isMoved(segmentationNode) else None)
+    ct = ct_from_volume_node(ctNode, gridNode(segmentationNode, ctNode, probability))
     return ReviewContext(
         ct=ct,
         anatomy=_anatomy(segmentationNode, facts["anatomy"], ct),
@@ -161,24 +155,6 @@ def contextOfRun(segmentationNode: Any) -> ReviewContext:
         ),
         ai_infection=ct.orientation.to_lps(arrayFromNode(computed).astype(np.uint8)),
     )
-
-
-def _isMoved(segmentationNode: Any) -> bool:
-    """Return whether the CT was moved for good, and the segmentation stayed where it was.
-
-    The maps of the run tell where that is. When both were moved, the CT's grid is that of the
-    segments again.
-    """
-    segment = segmentationNode.GetSegmentation().GetSegment("infection")
-    image = segment.GetRepresentation(BINARY_LABELMAP) if segment is not None else None
-    nodes = nodeOfRun(segmentationNode, "ct"), nodeOfRun(segmentationNode, "probability")
-    if image is None or None in nodes:
-        return False
-    imageToWorld = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(imageToWorld)
-    place = LPS_TO_RAS @ arrayFromMatrix(imageToWorld)
-    fits = [np.allclose(place, affineLpsFromNode(node), atol=SAME_PLACE_MM) for node in nodes]
-    return fits == [False, True]
 
 
 def mapOfRun(segmentationNode: Any, role: str, ct: CtVolume) -> NDArray[np.float16] | None:
@@ -220,7 +196,8 @@ def flagsOfRun(segmentationNode: Any) -> tuple[str, ...]:
     flags = (*facts["ct"]["flags"], *_anatomyFlags(segmentationNode, facts["anatomy"]))
     if segmentationNode.GetAttribute(CLASSES_EDITED) is not None:
         flags = (*flags, EDITED_CLASSES)
-    if _isMoved(segmentationNode):
+    ctNode, probability = (nodeOfRun(segmentationNode, role) for role in ("ct", "probability"))
+    if liesElsewhere(segmentationNode, ctNode, probability):
         flags = (*flags, CT_MOVED)
     return tuple(dict.fromkeys(flags))
 
