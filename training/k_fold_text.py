@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from .config import DataConfig
+from .metrics import bootstrap_interval
+from .splits import patients_of
 from .tables import interval_text, markdown_table, number_text
 
 Report = Mapping[str, Any]
 
 _SHOWN = {
     "dice_diseased": "Dice, scans with disease",
-    "nsd": "NSD, all scans",
+    "nsd": "NSD, scans with disease",
     "percent_error": "error, points of lung",
 }
 
@@ -33,8 +36,8 @@ def config_names(report: Report) -> set[str]:
 def k_fold_text(report: Report) -> str:
     """Return everything the report says."""
     rows = [
-        [name, *(interval_text(figures[score]) for score in _SHOWN)]
-        for name, figures in report["summary"].items()
+        [name, *(interval_text(_mean(report, name, score)) for score in _SHOWN)]
+        for name in report["summary"]
     ]
     parts = [
         about(report),
@@ -84,15 +87,35 @@ def case_table(report: Report, consensus: Report | None = None) -> str:
         for key in fold["held_out"]:
             scores = report["cases"][key]["pipeline"]
             star = "\\*" if key in report["lungs_trained_on"] else ""
-            figures = [number_text(scores[score]) for score in ("dice_diseased", "nsd")]
+            nsd = scores["nsd"] if _is_diseased(report, key) else None
+            figures = [number_text(scores["dice_diseased"]), number_text(nsd)]
             percent = [number_text(scores[s], 1) for s in ("infected_percent", "percent_error")]
             rows.append([f"{key}{star}", name, *figures, *percent, *_further(consensus, key)])
-    summary = report["summary"]["pipeline"]
-    means = [interval_text(summary[score]) for score in ("dice_diseased", "nsd")]
-    error = interval_text(summary["percent_error"], 1)
+    means = [interval_text(_mean(report, "pipeline", s)) for s in ("dice_diseased", "nsd")]
+    error = interval_text(report["summary"]["pipeline"]["percent_error"], 1)
     rows.append(["**mean (95% interval)**", "", *means, "", error, *_further_means(consensus)])
     head = ("scan", "held out by", "Dice", "NSD", "infected %", "error, points of lung")
     return markdown_table((*head, *(() if consensus is None else _CONSENSUS_HEAD)), rows)
+
+
+def _is_diseased(report: Report, key: str) -> bool:
+    return report["cases"][key]["pipeline"]["dice_diseased"] is not None
+
+
+def _mean(report: Report, variant: str, score: str) -> Mapping[str, float | None]:
+    """Return mean and interval of a score; of the NSD over the scans with disease.
+
+    As the Dice, it says next to nothing where hardly anything is to be found; the summary of the
+    report has it over all scans.
+    """
+    if score != "nsd":
+        figures: Mapping[str, float | None] = report["summary"][variant][score]
+        return figures
+    patients = patients_of(DataConfig())
+    keys = [key for key in report["cases"] if _is_diseased(report, key)]
+    values = [report["cases"][key][variant]["nsd"] for key in keys]
+    found = bootstrap_interval(values, [patients.get(key, key) for key in keys])
+    return dict(zip(("mean", "low", "high"), found, strict=True))
 
 
 def _further(consensus: Report | None, key: str) -> list[str]:
@@ -110,11 +133,7 @@ def _further_means(consensus: Report | None) -> list[str]:
 
 
 def _calibration_table(report: Report) -> str:
-    diseased = [
-        key
-        for key, scores in report["cases"].items()
-        if scores["pipeline"]["dice_diseased"] is not None
-    ]
+    diseased = [key for key in report["cases"] if _is_diseased(report, key)]
     rows = []
     for name, fold in report["folds"].items():
         dice = {

@@ -127,6 +127,16 @@ def test_the_table_has_a_row_per_scan_and_marks_lungs_that_were_seen(
     assert "| one | 2.00, 0.50 | 1.00, 0.40 | 0.500 | 0.750 |" in k_fold_text(report)
 
 
+def test_a_healthy_scan_has_no_surface_that_could_be_missed(report: dict[str, Any]) -> None:
+    healthy = {"dice_diseased": None, "nsd": 0.0, "infected_percent": 1.0, "percent_error": 1.0}
+    report["cases"]["c"]["pipeline"] = healthy
+    report["summary"]["pipeline"]["nsd"] = {"mean": 0.6, "low": 0.0, "high": 0.9}
+    assert "| c | two | - | - | 1.0 | 1.0 |" in case_table(report)
+    assert "0.900 (0.900 to 0.900)" in case_table(report)
+    assert "0.600 (0.000" not in k_fold_text(report)
+    assert "NSD, scans with disease" in k_fold_text(report)
+
+
 def test_only_the_card_of_a_cross_validated_config_says_so(
     report: dict[str, Any], recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
 ) -> None:
