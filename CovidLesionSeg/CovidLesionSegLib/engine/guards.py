@@ -22,7 +22,8 @@ Refused, by code               When
 ``input-spacing-conflict``     The header states two different spacings.
 ``input-field-of-view``        Less than 50 mm or more than 1,000 mm across, less than 5 mm
                                or more than 2,500 mm high.
-``input-orientation``          Direction cosines that are not finite or not independent.
+``input-orientation``          Direction cosines that are not finite or not independent, or a
+                               NIfTI whose qform and sform contradict each other.
 ``input-sheared``              Gantry tilt or shear above 0.2 degrees.
 ``input-slice-gap``            DICOM slices are missing.
 ``input-slice-spacing``        DICOM slices are unevenly spaced by more than a fifth.
