@@ -63,6 +63,22 @@ def test_maps_of_bundled_models_get_a_row(tmp_path: Path) -> None:
         assert read_map(row.maps, "10").shape == (43, 48)
 
 
+@pytest.mark.parametrize("wanted", [(), ("dram-lite",)])
+def test_some_models_can_be_chosen(
+    wanted: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_slices(tmp_path)
+    given: list[str] = []
+    monkeypatch.setattr(bundled, "read_class_slices", lambda _: [])
+    monkeypatch.setattr(bundled, "usual_scale", lambda _: SCALE)
+    monkeypatch.setattr(
+        bundled, "predict_bundled", lambda _pictures, models, *_: given.extend(models)
+    )
+    places = ["--data", str(tmp_path), "--runs", str(tmp_path / "runs"), "--set", "labelled"]
+    assert bundled.main([*places, *(("--model", *wanted) if wanted else ())]) == 0
+    assert given == list(wanted) or (not wanted and {"dram-lite", "inf-net-lite"} <= set(given))
+
+
 def test_classes_lie_inside_the_given_infection_and_split_it(tmp_path: Path) -> None:
     write_slices(tmp_path)
     folders = layout_folders("labelled", tmp_path)
