@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 # By its full name: Slicer runs this file as a script.
 from CovidLesionSegLib.app.torchRequirement import requireTorch
@@ -94,8 +95,10 @@ def _caseName(path: Path) -> str:
 def _sameFolder(name: str, other: Path) -> InputError:
     return InputError(
         "case-name-taken",
-        f"The folder {name!r} already holds the result of {other.name}.",
-        "Give the file another name.",
+        _("The folder '{name}' already holds the result of {other}.").format(
+            name=name, other=other.name
+        ),
+        _("Give the file another name."),
     )
 
 
