@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .masks import TOUCHING, Box, grown_box, shifted_box
+from .masks import TOUCHING, Box, bounding_box, grown_box, shifted_box
 from .review_values import Labels, Snapshot, union_box
 
 
@@ -67,11 +67,15 @@ def pieces_of(
         mask: Boolean ``[z, y, x]``.
         start_zyx: Where it begins on the grid of the pieces' boxes.
     """
-    numbers, _ = ndimage.label(mask, structure=TOUCHING)
+    if not mask.any():
+        return
+    near = bounding_box(mask, margin=(1, 1, 1))
+    numbers, _ = ndimage.label(mask[near], structure=TOUCHING)
+    offset_zyx = tuple(part.start + start for part, start in zip(near, start_zyx, strict=True))
     for number, found in enumerate(ndimage.find_objects(numbers), start=1):
-        box = grown_box(found, mask.shape)
+        box = grown_box(found, numbers.shape)
         voxels = numbers[box] == number
-        yield Piece(shifted_box(box, start_zyx), voxels, int(np.count_nonzero(voxels)))
+        yield Piece(shifted_box(box, offset_zyx), voxels, int(np.count_nonzero(voxels)))
 
 
 def pieces_of_lesion(labels: Labels, lesion_id: int, box: Box) -> list[Piece]:
