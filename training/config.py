@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe
-from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.nets.config import ModelConfig
 
+from .config_checks import check_least, check_share, check_types, invalid
 from .semiseg.options import SemisegConfig
 
 TASKS = ("infection", "lungs", "severity", "relation", "semiseg")
@@ -42,6 +42,12 @@ class DataConfig:
     crop_size: int = 224
     batch_size: int = 8
     ignore_infection_beyond_lungs: bool = False
+
+    def __post_init__(self) -> None:
+        check_share(self, "foreground_share")
+        check_least(self, 1, "batch_size", "crop_size")
+        if self.crop_size % 32:
+            raise invalid(f"crop_size is {self.crop_size}, and no multiple of 32")
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,12 @@ class AugmentationConfig:
     rewindow: float = 0.0
     consolidation: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_share(self, "flip_x", "flip_y", "context_none", "slab", "filter", "requantise")
+        check_share(self, "clip", "rewindow", "consolidation")
+        if not 0.0 < self.scale[0] <= self.scale[-1]:
+            raise invalid(f"scale is {self.scale!r}, and no range")
+
 
 @dataclass(frozen=True)
 class OptimisationConfig:
@@ -139,10 +151,13 @@ class OptimisationConfig:
     epoch_steps: int = 0
 
     def __post_init__(self) -> None:
+        check_least(self, 1, "steps", "validate_every")
+        check_least(self, 0, "warmup_steps", "learning_rate", "checkpoint_seconds", "seed")
+        check_share(self, "hold_share", "ema_decay")
         if self.optimiser not in OPTIMISERS or self.schedule not in SCHEDULES:
-            raise _invalid(f"optimiser {self.optimiser!r} with schedule {self.schedule!r}")
+            raise invalid(f"optimiser {self.optimiser!r} with schedule {self.schedule!r}")
         if self.schedule != "cosine" and self.epoch_steps < 1:
-            raise _invalid(f"the schedule {self.schedule!r} needs epoch_steps")
+            raise invalid(f"the schedule {self.schedule!r} needs epoch_steps")
 
 
 PSEUDO_RULES = ("threshold", "ranked")
@@ -203,9 +218,9 @@ class SeverityConfig:
 
     def __post_init__(self) -> None:
         if self.inputs not in SEVERITY_INPUTS:
-            raise _invalid(f"the input {self.inputs!r} is none of {', '.join(SEVERITY_INPUTS)}")
+            raise invalid(f"the input {self.inputs!r} is none of {', '.join(SEVERITY_INPUTS)}")
         if self.pseudo_rule not in PSEUDO_RULES:
-            raise _invalid(
+            raise invalid(
                 f"the pseudo rule {self.pseudo_rule!r} is none of {', '.join(PSEUDO_RULES)}"
             )
 
@@ -237,7 +252,7 @@ class RelationConfig:
 
     def __post_init__(self) -> None:
         if self.relation not in RELATIONS:
-            raise _invalid(f"the relation {self.relation!r} is none of {', '.join(RELATIONS)}")
+            raise invalid(f"the relation {self.relation!r} is none of {', '.join(RELATIONS)}")
 
 
 @dataclass(frozen=True)
@@ -271,10 +286,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
-            raise _invalid(f"the task {self.task!r} is none of {', '.join(TASKS)}")
+            raise invalid(f"the task {self.task!r} is none of {', '.join(TASKS)}")
         for name in ("severity", "relation", "semiseg"):
             if (getattr(self, name) is not None) != (self.task == name):
-                raise _invalid(f"the section {name!r} and the task of this name go together")
+                raise invalid(f"the section {name!r} and the task of this name go together")
 
     @property
     def command(self) -> str:
@@ -303,7 +318,7 @@ class TrainingConfig:
         unknown = sorted(set(values) - known)
         absent = sorted({"name", "task", "model"} - set(values))
         if unknown or absent:
-            raise _invalid(f"unknown entries {unknown}, missing entries {absent}")
+            raise invalid(f"unknown entries {unknown}, missing entries {absent}")
         return cls(
             name=values["name"],
             task=values["task"],
@@ -354,14 +369,12 @@ def load_config(path: Path) -> TrainingConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _invalid(str(error)) from error
+        raise invalid(str(error)) from error
     return TrainingConfig.from_dict(values)
 
 
 def _section(kind: type[Section], values: Mapping[str, Any]) -> Section:
-    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(kind)})
-    if unknown:
-        raise _invalid(f"{kind.__name__} has no {', '.join(unknown)}")
+    check_types(kind, values)
     frozen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
@@ -375,11 +388,3 @@ def _optional(kind: type[Section], values: Mapping[str, Any] | None) -> Section 
 def _plain(section: AnySection) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(section)))
     return values
-
-
-def _invalid(reason: str) -> InputError:
-    return InputError(
-        "training-config-invalid",
-        f"The training configuration can't be used: {reason}.",
-        "Compare it with the files in training/configs.",
-    )

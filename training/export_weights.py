@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESOURCES, help="folder with models.json")
     parser.add_argument("--version", default="1", help="version of the weights")
     options = parser.parse_args(arguments)
-    run = RunFolder(options.run)
+    run = RunFolder.existing(options.run)
     config = load_config(run.config)
     cases = validation_cases(config, options.data, options.cache)
     entry, data = export(run, cases, options.version)

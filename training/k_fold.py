@@ -105,7 +105,7 @@ def calibration_from_others(folds: Sequence[Fold], index: int) -> Calibration:
 
 def open_fold(path: Path, data_dir: Path, cache_dir: Path, work: Path) -> Fold:
     """Open a run and collect the logits of its held-out cases, or take the kept ones."""
-    run = RunFolder(path)
+    run = RunFolder.existing(path)
     config = load_config(run.config)
     model, _ = load_average(run, config)
     kept = work / "logits" / f"{path.name}-{sha256_of(run.checkpoint)[:16]}.json"

@@ -49,7 +49,7 @@ def read_runs(runs: Sequence[Path]) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in VARIANTS}
     steps = set()
     for path in runs:
-        run = RunFolder(path)
+        run = RunFolder.existing(path)
         config, rows = load_config(run.config), run.read("validation")
         if not rows or rows[-1]["step"] != config.optimisation.steps:
             raise _unusable(f"the run {path.name} is not complete")

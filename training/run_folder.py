@@ -27,11 +27,36 @@ class RunFolder:
 
     Args:
         path: The folder; made if absent.
+
+    Raises:
+        InputError: ``training-run-folder`` if it can't be made.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                "training-run-folder",
+                f"The folder {path.name!r} can't be made: {error.strerror}.",
+                "Choose another output folder.",
+            ) from error
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """Open the folder of a run that has begun, for reading.
+
+        Raises:
+            InputError: ``training-run-empty``.
+        """
+        if not (path / "config.json").is_file():
+            raise InputError(
+                "training-run-empty",
+                f"There is no run in {path.name!r}.",
+                "Give the folder that a training was told to write to with --out.",
+            )
+        return cls(path)
 
     @property
     def checkpoint(self) -> Path:
@@ -183,6 +208,22 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
     optimisation = {k: v for k, v in values["optimisation"].items() if k not in free}
     shown = {k: v for k, v in values.items() if k != "card"}
     return {**shown, "optimisation": optimisation}
+
+
+def start_file(path: Path | None) -> Path | None:
+    """Return the file to start from: a weights file, or the checkpoint of a run folder.
+
+    Raises:
+        InputError: ``training-start-missing``.
+    """
+    found = path / f"last{CHECKPOINT_SUFFIX}" if path is not None and path.is_dir() else path
+    if found is not None and not found.is_file():
+        raise InputError(
+            "training-start-missing",
+            f"There are no weights in {path}.",
+            "Give a .safetensors file, or the folder of a run of the same network.",
+        )
+    return found
 
 
 def sha256_of(path: Path) -> str:

@@ -23,7 +23,7 @@ from .config import TrainingConfig
 from .lessons import Curriculum, open_curriculum
 from .loop import Trainer
 from .processes import first_then_others, open_fabric, require_one_process
-from .run_folder import RunFolder
+from .run_folder import RunFolder, start_file
 from .splits import Split, split_of
 
 _LOG = logging.getLogger("training")
@@ -53,14 +53,14 @@ def train(
         Whether the run is complete.
 
     Raises:
-        InputError: What `open_curriculum` refuses.
+        InputError: What `open_curriculum`, `start_file` and `run_lesson` refuse.
     """
     split = split_of(config.data)
 
     def open_lesson(rank: int) -> tuple[Split, Curriculum]:
         return split, open_curriculum(config, split, data_dir, cache_dir, rank)
 
-    return run_lesson(config, open_lesson, out, devices, weights=weights)
+    return run_lesson(config, open_lesson, out, devices, weights=start_file(weights))
 
 
 def run_lesson(
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--weights",
         type=Path,
-        help="model to continue from (.safetensors); of another family, its encoder",
+        help="model to continue from (.safetensors; of another family, its encoder), or run folder",
     )
     parser.add_argument("--devices", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it open")

@@ -13,6 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from CovidLesionSegLib.errors import InputError
 from training.config import AugmentationConfig, DataConfig
 
 from .lung_labels import BACKGROUND, LEFT, RIGHT
@@ -59,6 +60,9 @@ class SliceSampler:
         augmentation: Context and slab.
         seed: Seed of the run.
         rank: Process number in distributed training.
+
+    Raises:
+        InputError: ``training-nothing-to-draw``.
     """
 
     def __init__(
@@ -83,6 +87,12 @@ class SliceSampler:
         rest = 1.0 - data.foreground_share
         shares = np.array([data.foreground_share, rest * _NEAR_SHARE, rest * (1.0 - _NEAR_SHARE)])
         shares *= [bool(indices) for indices in self._cases_by_role]
+        if not shares.sum():
+            raise InputError(
+                "training-nothing-to-draw",
+                f"None of the training cases has a slice to learn {task} from.",
+                "Check the masks of the training cases, and foreground_share.",
+            )
         self._shares = shares / shares.sum()
 
     def generator(self, step: int) -> np.random.Generator:

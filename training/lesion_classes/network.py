@@ -32,7 +32,7 @@ def network_calls(slices: Sequence[ClassSlice], runs: Sequence[Path]) -> dict[st
     """
     calls: list[tuple[str, Calls]] = []
     for path in runs:
-        run = RunFolder(path)
+        run = RunFolder.existing(path)
         config = load_config(run.config)
         model, _ = load_average(run, config)
         options = options_of(config)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.errors import InputError
-from training.command_line import command
+from training.command_line import command, read_report
 
 from .maps import read_map, read_note, write_label, write_map, write_note
 from .sharpness import sharpened
@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     temperature = 1.0
     if options.sharpen is not None:
-        temperature = json.loads(options.sharpen.read_text(encoding="utf-8"))["temperature"]
+        report = read_report(options.sharpen, "training.semiseg.sharpness", "temperature")
+        temperature = float(report["temperature"])
     combine(options.maps, options.out, temperature)
     return 0
 

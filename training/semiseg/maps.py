@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from training.command_line import read_report
+
 from .slices import SliceFiles
 
 NOTE = "maps.json"
@@ -51,9 +53,12 @@ def write_note(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-    """Return what was noted beside maps: ``run``, and what else their command knows of them."""
-    about: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    return about
+    """Return what was noted beside maps: ``run``, and what else their command knows of them.
+
+    Raises:
+        InputError: ``training-report-unreadable``.
+    """
+    return read_report(folder / NOTE, "training.semiseg.predict or training.semiseg.combine")
 
 
 def write_label(levels: NDArray[np.uint8], folder: Path, key: str) -> None:

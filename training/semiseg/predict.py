@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folders = layout_folders(options.set, options.data)
     places = (options.out, options.cache, options.devices)
     choices = (options.priors, options.flips, options.scales)
-    predict(RunFolder(options.run), folders, *places, *choices)
+    predict(RunFolder.existing(options.run), folders, *places, *choices)
     return 0
 
 

@@ -32,7 +32,7 @@ from training.command_line import command, load_config_for
 from training.config import TrainingConfig
 from training.loop import Trainer, initial_network
 from training.processes import open_fabric, require_one_process
-from training.run_folder import RunFolder, sha256_of
+from training.run_folder import RunFolder, sha256_of, start_file
 from training.semiseg_evaluation import stretch
 
 from .batches import options_of
@@ -41,7 +41,7 @@ from .lesson import SemisegLesson
 from .maps import own_size, to_size, write_label
 from .prediction import SlicePredictor
 from .slices import SliceSet, find_slices, layout_folders, open_layout, open_slices
-from .train import add_common, start_weights
+from .train import add_common
 
 _LOG = logging.getLogger("training")
 _CONFIG_OF = "python -m training.semiseg.train"
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
     config = load_config_for(_CONFIG_OF, options.config)
-    start = start_weights(options.start) or options.start
+    start = start_file(options.start) or options.start
     places = (options.data, options.cache, options.out)
     fabric = open_fabric(options.devices, "32-true")
     require_one_process(fabric, "The propagation of labels")

@@ -81,7 +81,7 @@ def choose(folder: Path, fold: int, data_dir: Path) -> dict[str, Any]:
         InputError: ``training-data-mismatch`` if the run has seen the slices of the fold.
     """
     about = read_note(folder)
-    if about["fold"] != fold:
+    if about.get("fold") != fold:
         raise InputError(
             "training-data-mismatch",
             f"The maps in {folder.name!r} are of a run that did not hold fold {fold} out.",
@@ -117,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "command": f"python -m training.semiseg.sharpness --fold {options.fold}",
         **choose(options.maps, options.fold, options.data),
     }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -17,7 +17,7 @@ import torch
 from training.command_line import command, load_config_for
 from training.config import TrainingConfig
 from training.lessons import Curriculum
-from training.run_folder import RunFolder
+from training.run_folder import start_file
 from training.splits import Split
 from training.train import run_lesson
 
@@ -25,11 +25,6 @@ from .batches import options_of
 from .curriculum import open_semiseg
 
 _LOG = logging.getLogger("training")
-
-
-def start_weights(path: Path | None) -> Path | None:
-    """Return the file to start from: a weights file, or the checkpoint of a run folder."""
-    return RunFolder(path).checkpoint if path is not None and path.is_dir() else path
 
 
 def train(
@@ -58,7 +53,7 @@ def train(
     def open_lesson(rank: int) -> tuple[Split, Curriculum]:
         return open_semiseg(config, data_dir, cache_dir, pseudo, rank)
 
-    return run_lesson(config, open_lesson, out, devices, pretrained, start_weights(weights))
+    return run_lesson(config, open_lesson, out, devices, pretrained, start_file(weights))
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
