@@ -261,6 +261,16 @@ def test_the_export_of_a_finished_review_contradicts_nothing(host: Host, result:
     assert "review is finished" not in review_sentence(job)
 
 
+def test_the_panel_follows_what_an_export_has_followed(host: Host, result: Any) -> None:
+    session, shown = host.panel.review.session, host.ui.summaryLabel.text
+    mask = session.book.infection.copy()
+    mask[session.book.labels == 1] = 0
+    setMaskOfSegment(result, INFECTION, mask, session.context.ct)
+    exportJob(session)
+    host.wait(lambda: host.ui.summaryLabel.text != shown, PAUSE_S + 1.0)
+    assert 1 not in states(host)
+
+
 def test_many_are_accepted_or_rejected_in_one_step(host: Host, result: Any) -> None:
     before, session = voxels(host, result), host.panel.review.session
     host.ui.lesionTable.selectAll()

@@ -140,6 +140,7 @@ def test_a_finished_result_edited_elsewhere_is_reopened(host: Host, result: Any)
     elsewhere(host, result, erase(result, session.book.labels > 0))
     assert not session_of(host).isFinished
     assert actions(host)[-2:] == [f"edit {OUTSIDE}", REOPEN]
+    assert "reopened" in host.ui.reviewMessageLabel.text
     assert in_table_node(result, "infected_ml") == 0.0
 
 

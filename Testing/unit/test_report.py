@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from CovidLesionSegLib.engine.review_values import REOPEN
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export import report_pdf
 from CovidLesionSegLib.export.job import ExportJob
@@ -29,6 +30,7 @@ from CovidLesionSegLib.export.report_model import (
     Table,
 )
 from CovidLesionSegLib.export.report_pdf import PAPERS_MM, write_report_pdf
+from CovidLesionSegLib.export.report_review import review_section, review_sentence
 from CovidLesionSegLib.weights.store import default_store
 from Testing.support.dicom_job import SECRETS, dicom_job
 from Testing.support.report_job import MADE, STRANGE_NAME, report_job
@@ -162,6 +164,21 @@ def test_the_review_is_told(reports: dict[str, Report]) -> None:
     assert job.review is not None
     half = replace(job.review, lesions=(*job.review.lesions, job.result.lesions[0]))
     assert "3 of 4 lesions decided" in report_content(replace(job, review=half), MADE).notice
+
+
+def test_a_review_that_an_edit_reopened_is_not_finished() -> None:
+    job = report_job("reviewed")
+    assert job.review is not None
+    assert review_sentence(job).endswith("the review is finished.")
+    last = job.review.log[-1]
+    many = replace(last, action="accept", lesions="1 2 3 4 5 6 7 8")
+    log = (*job.review.log, many, replace(last, action="edit"), replace(last, action=REOPEN))
+    again = replace(job, review=replace(job.review, log=log))
+    assert "finished" not in review_sentence(again)
+    told = str(review_section(again))
+    assert "reopened by an edit" in told
+    assert "Review finished" not in told
+    assert "8 lesions" in told
 
 
 def test_what_made_it_is_told(reports: dict[str, Report]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CovidLesionSegLib.engine.review_values import REOPEN, LogEntry
 from CovidLesionSegLib.engine.steps import Steps
 from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.mrml.display import setLungWindow
@@ -54,6 +55,7 @@ class ReviewPanel:
         self._settleTimer = self._timer(SETTLE_MS, self._settle)
         self._stepTimer = self._timer(0, self._settleStep)
         self._steps: Steps[None] | None = None
+        self._shownSteps = 0
         for name, slot in {
             "previousButton": lambda *_a: self._table.step(-1),
             "nextButton": lambda *_a: self._table.step(1),
@@ -91,6 +93,7 @@ class ReviewPanel:
         self._connectEditor(session)
         self._settleTimer.start()
         self._show()
+        self._tellReopened(session.log[-1:])
 
     def enter(self) -> None:
         """Switch the keys on."""
@@ -127,10 +130,15 @@ class ReviewPanel:
         session = self._present()
         if session is None:
             return
-        wasFinished = session.isFinished
-        if session.refresh():
+        session.refresh()
+        # An export may have followed the edit already.
+        steps = session.log[self._shownSteps :]
+        if steps:
             self._changed()
-        if wasFinished and not session.isFinished:
+        self._tellReopened(steps)
+
+    def _tellReopened(self, steps: Sequence[LogEntry]) -> None:
+        if any(step.action == REOPEN for step in steps):
             self._message(_("An edit reopened the review. Finish it again when it is right."))
 
     def _present(self) -> ReviewSession | None:
@@ -201,6 +209,7 @@ class ReviewPanel:
         if session is None:
             return
         self._table.show(session.lesions)
+        self._shownSteps = len(session.log)
         decided, total = session.progress
         text = _("{decided} of {total} reviewed").format(decided=decided, total=total)
         if session.isFinished:

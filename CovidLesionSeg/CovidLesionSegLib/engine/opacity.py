@@ -22,9 +22,10 @@ def classes_by_hu(hu: NDArray[np.int16]) -> NDArray[np.uint8]:
     Args:
         hu: int16 ``[z, y, x]``.
     """
-    # Typed labels: plain ones would make an array eight times as large.
-    labels = np.uint8(Opacity.CONSOLIDATION), np.uint8(Opacity.GROUND_GLASS)
-    classes: NDArray[np.uint8] = np.where(hu >= CONSOLIDATION_FROM_HU, *labels)
+    # Several times as fast as choosing between two labels voxel by voxel.
+    classes = (hu >= CONSOLIDATION_FROM_HU).astype(np.uint8)
+    classes *= np.uint8(Opacity.CONSOLIDATION - Opacity.GROUND_GLASS)
+    classes += np.uint8(Opacity.GROUND_GLASS)
     return classes
 
 

@@ -21,6 +21,7 @@ from .report_model import Block, Facts, Paragraph, Section, Table, TableColumn
 
 _MOST_LESIONS = 15
 _MOST_STEPS = 40
+_MOST_IDS = 6
 _STATES = {
     ACCEPTED: "accepted",
     EDITED: "edited",
@@ -132,7 +133,7 @@ def _log_blocks(log: Sequence[LogEntry], voxel_ml: float) -> list[Block]:
         (
             _time(entry.time_utc),
             entry.action,
-            entry.lesions,
+            _ids(entry.lesions),
             format_volume(entry.added_voxels * voxel_ml),
             format_volume(entry.removed_voxels * voxel_ml),
             f"{entry.dice_to_computed:.3f}",
@@ -144,6 +145,12 @@ def _log_blocks(log: Sequence[LogEntry], voxel_ml: float) -> list[Block]:
         text = f"The last {_MOST_STEPS} of {len(log)} steps; review-log.csv holds them all."
         blocks.append(Paragraph(text, "quiet"))
     return blocks
+
+
+def _ids(text: str) -> str:
+    """Return ids as they fit into a cell; review-log.csv holds them all."""
+    ids = text.split()
+    return text if len(ids) <= _MOST_IDS else f"{len(ids)} lesions"
 
 
 def _place(lesion: Lesion) -> str:

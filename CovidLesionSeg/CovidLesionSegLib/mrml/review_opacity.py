@@ -76,11 +76,12 @@ class OpacityFollower:
         if not self._mayDiffer or not self._areThere():
             return
         opacity = np.where(infection > 0, self._classes(), np.uint8(0))
-        yield
-        if any(
-            not np.array_equal(maskOfSegment(self._node, key, self._ct) > 0, opacity == label)
-            for key, label in _SEGMENTS.items()
-        ):
+        fits = True
+        for key, label in _SEGMENTS.items():
+            yield
+            mask = maskOfSegment(self._node, key, self._ct)
+            fits = fits and np.array_equal(mask > 0, opacity == label)
+        if not fits:
             yield
             self._write(opacity)
         self._mayDiffer = False
