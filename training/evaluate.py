@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from CovidLesionSegLib.engine.devices import resolve_device
 from CovidLesionSegLib.engine.models import (
@@ -121,12 +121,18 @@ def evaluate(
 def print_table(cases: Mapping[str, Scores], summary: Mapping[str, Any]) -> None:
     """Print the scores of every case and variant."""
     for variant, figures in summary.items():
-        table = Table("case", *figures, title=variant)
+        table = _table(variant, "case", *figures)
         for key, scores in cases.items():
             table.add_row(key, *(f"{scores[variant][name]:.3f}" for name in figures))
         means = (interval_text(figures[name]) for name in figures)
         table.add_row("mean [95% interval]", *means, end_section=True)
         Console().print(table)
+
+
+def _table(title: str, *heads: str) -> Table:
+    """Return an empty table whose heads and numbers take two lines rather than lose their ends."""
+    columns = (Column(head.replace("_", " "), overflow="fold") for head in heads)
+    return Table(*columns, title=title, padding=(0, 0))
 
 
 def _brief(scores: Scores) -> dict[str, float]:
@@ -232,7 +238,7 @@ def _semiseg(options: argparse.Namespace) -> dict[str, Any]:
     images = semiseg_evaluation.score_folder(options.predictions, options.gt)
     summary = semiseg_evaluation.summarise(list(images.values()))
     for protocol, scores in summary.items():
-        table = Table(*scores, title=f"{protocol}, {len(images)} images")
+        table = _table(f"{protocol}, {len(images)} images", *scores)
         table.add_row(*(f"{value:.4f}" for value in scores.values()))
         Console().print(table)
     return {

@@ -33,7 +33,7 @@ from .calibration import Calibration, calibrate, collect
 from .command_line import command
 from .config import TrainingConfig, load_config
 from .data.store import StoredCase, open_store
-from .origin import source_of, training_data_of
+from .origin import general_cases, source_of, training_data_of
 from .run_folder import RunFolder
 from .splits import Split, split_of
 
@@ -63,15 +63,18 @@ def load_average(run: RunFolder, config: TrainingConfig) -> tuple[SegmentationMo
     return model.half().float().eval(), int(content["step"])
 
 
-def split_text(split: Split, calibrated_on: Sequence[str] = ()) -> str:
+def split_text(split: Split, calibrated_on: Sequence[str] = (), general: Sequence[str] = ()) -> str:
     """Describe a split in a sentence.
 
     Args:
         split: The split.
         calibrated_on: Cases that temperature and threshold were chosen on; none for a model
             that was not calibrated.
+        general: Cases of other sources that taught the general encoder.
     """
     trained = f"By patient, split {split.name!r}: trained on {', '.join(split.training)}; "
+    if general:
+        trained += f"general encoder on {', '.join(general)}; "
     validation = ", ".join(split.validation)
     if not calibrated_on:
         return f"{trained}validation (the scores here): {validation}."
@@ -105,6 +108,7 @@ def export(
     if isinstance(model, RelationNet):
         model = without_general_decoder(model)
     calibration = calibration or _calibrated(model, config, cases)
+    split = split_of(config.data)
     description: dict[str, Any] = {
         "id": config.name,
         "version": version,
@@ -117,7 +121,7 @@ def export(
         "temperature": calibration.temperature,
         **config.card,
         "training_data": training_data_of(run, config),
-        "split": split_text(split_of(config.data), tuple(calibration.dice)),
+        "split": split_text(split, tuple(calibration.dice), general_cases(run, config, split)),
         "source": source_of(run, config, step),
     }
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}

@@ -254,8 +254,9 @@ class Trainer:
             self._fabric.log_dict(
                 {f"validation/{k}": v for k, v in row.items()}, step=self.state.step
             )
-            self._run.draw_curves()
             _LOG.info("Step %d: %s", self.state.step, {k: round(v, 3) for k, v in row.items()})
+        if self._fabric.is_global_zero:
+            self._run.draw_curves()
         self._fabric.barrier()
 
 

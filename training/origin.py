@@ -12,6 +12,7 @@ from CovidLesionSegLib.weights.catalogue import read_catalogue
 
 from .config import TrainingConfig, load_config
 from .run_folder import RunFolder, identity
+from .splits import Split
 
 CONFIGS = Path(__file__).with_name("configs")
 _START = "initial_weights_sha256"
@@ -53,6 +54,14 @@ def training_data_of(run: RunFolder, config: TrainingConfig) -> str:
         own += f", on top of {_name_of(start)}"
     copied = any(text == load_config(path).card.get("training_data") for path in _committed())
     return f"{own}." if copied or not text else f"{own}. {text}"
+
+
+def general_cases(run: RunFolder, config: TrainingConfig, split: Split) -> list[str]:
+    """Return the cases of other sources that have taught the general encoder of a run, if any."""
+    if config.relation is None:
+        return []
+    digests: Mapping[str, str] = _provenance(run).get("data_sha256", {})
+    return sorted(set(digests) - {*split.training, *split.validation})
 
 
 def is_committed(config: TrainingConfig) -> bool:

@@ -154,7 +154,7 @@ class RunFolder:
             return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
 
     def draw_curves(self) -> None:
-        """Draw loss and validation scores to ``curves.png``."""
+        """Draw loss, and validation scores if there are any, to ``curves.png``."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -170,7 +170,8 @@ class RunFolder:
                 values = [row[name] for row in validation]
                 right.plot([row["step"] for row in validation], values, label=name, **style)
         right.set(xlabel="step", ylabel="validation Dice", ylim=(0, 1))
-        right.legend(fontsize="small")
+        if validation:
+            right.legend(fontsize="small")
         figure.savefig(self.path / "curves.png", dpi=100)
 
 

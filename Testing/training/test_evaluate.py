@@ -94,3 +94,17 @@ def test_models_are_looked_for_in_a_folder_that_exists(
     with caplog.at_level(logging.ERROR, "training"):
         assert evaluate.main(arguments) == 2
     assert "There is no folder 'absent' with models." in caplog.text
+
+
+def test_no_head_of_a_table_loses_its_end_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    figures = {"mean": 0.8123, "low": 0.7, "high": 0.9}
+    names = "dice sensitivity precision dice_diseased nsd lesion_f1 infected_percent percent_error"
+    summary = {"pipeline": dict.fromkeys(names.split(), figures)}
+    scores = {"pipeline": dict.fromkeys(names.split(), 0.8123)}
+    evaluate.print_table({"coronacases_001": scores}, summary)
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert text.count("0.812") >= 2 * len(names.split())

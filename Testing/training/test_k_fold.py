@@ -88,6 +88,8 @@ def test_a_split_says_so_where_it_was_calibrated_on_itself() -> None:
     split = load_split("fold-1")
     assert "validation (the scores here)" in split_text(split)
     assert "temperature, threshold and the scores here" in split_text(split, split.validation)
+    assert "general encoder" not in split_text(split)
+    assert "; general encoder on p, q; validation" in split_text(split, (), ("p", "q"))
 
 
 @pytest.fixture

@@ -65,6 +65,15 @@ def test_a_run_leaves_its_records(
     assert all(case.digest in provenance for case in cases)
 
 
+def test_a_run_without_validation_draws_its_loss(
+    recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
+) -> None:
+    config = tiny_config("lungs", "lung-unet", recipe, steps=1)
+    tiny_trainer(config, cases[:2], tmp_path / "run").run()
+    assert RunFolder(tmp_path / "run").read("validation") == []
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
+
+
 def test_a_run_is_not_continued_with_another_config(
     recipe: SliceRecipe, cases: list[StoredCase], tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from training.data.store import StoredCase
 from training.lessons import open_curriculum
 from training.loop import Trainer, initial_network
 from training.optimisation import image_encoders
+from training.origin import general_cases
 from training.relation import RelationLesson
 from training.relation_report import VARIANTS, read_runs, report_text, summarise, variant_of
 from training.run_folder import RunFolder
@@ -181,6 +182,15 @@ def test_an_unknown_relation_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         RelationConfig(relation="between")
     assert caught.value.code == "training-config-invalid"
+
+
+def test_the_cases_of_the_general_encoder_are_named(recipe: SliceRecipe, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    config = _config(recipe, RelationConfig(("other",)))
+    run.open(config, _SPLIT, {"a": "1", "c": "2", "p": "3", "q": "4"})
+    assert general_cases(run, config, _SPLIT) == ["p", "q"]
+    alone = tiny_config("infection", "inf-net", recipe)
+    assert general_cases(run, alone, _SPLIT) == []
 
 
 def _finished(
