@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from CovidLesionSegLib.batch.batch import CASES, KEY
+from CovidLesionSegLib.batch.batch import KEY
+from CovidLesionSegLib.batch.case_files import CASES
 from CovidLesionSegLib.batch.table import read_table
 
 _HOUR_S, _DAY_H, _MB, _TB = 3600.0, 24.0, 1e6, 1e12

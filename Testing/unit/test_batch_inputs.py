@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,32 @@ def test_the_results_are_not_searched(tmp_path: Path) -> None:
     assert paths(tmp_path, exclude=tmp_path / "out") == [file]
 
 
+def test_results_among_the_cts_are_told_from_them(tmp_path: Path) -> None:
+    """Also in the folder of the CTs itself, and results of single runs."""
+    files = [touch(tmp_path / "a.nii"), touch(tmp_path / "b" / "c.nii")]
+    for name in ("probability.nii.gz", "boundary.nii.gz", "result.json"):
+        touch(tmp_path / "b" / name)
+        touch(tmp_path / "cases" / "x" / name)
+    assert paths(tmp_path, exclude=tmp_path) == files
+    files.append(touch(tmp_path / "d" / "probability.nii.gz"))  # somebody's CT of that name
+    assert paths(tmp_path, exclude=tmp_path) == files
+
+
+def test_a_file_that_nobody_may_look_at_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, link = touch(tmp_path / "a.nii"), touch(tmp_path / "link.dcm")
+    is_file = Path.is_file
+
+    def refuse(itself: Path) -> bool:
+        if itself == link:
+            raise PermissionError(errno.EACCES, "Permission denied", str(itself))
+        return is_file(itself)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert paths(tmp_path) == [file]
+
+
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_a_table_names_cases(tmp_path: Path, separator: str) -> None:
     touch(tmp_path / "a.nii")
@@ -122,6 +149,17 @@ def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         find_cases([table])
     assert caught.value.code == "batch-case-id"
+
+
+def test_two_names_of_one_file_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "a.nii")
+    table = tmp_path / "cases.csv"
+    table.write_text("path,case\na.nii,P1\na.nii,P2\n")
+    with pytest.raises(InputError, match="'P1' and 'P2'") as caught:
+        find_cases([table])
+    assert caught.value.code == "batch-case-id"
+    table.write_text("path,case\na.nii,P1\na.nii,\n")
+    assert [case.id for case in find_cases([table]).cases] == ["P1"]
 
 
 def test_the_key_leads_back_to_the_same_cases(tmp_path: Path) -> None:

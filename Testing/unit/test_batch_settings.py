@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from CovidLesionSegLib.batch.batch import SETTINGS, BatchOptions, run_batch
+from CovidLesionSegLib.batch.batch import KEY, SETTINGS, BatchOptions, run_batch
+from CovidLesionSegLib.batch.case_files import CASES, write_failure
+from CovidLesionSegLib.batch.table import read_key
 from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL
 from CovidLesionSegLib.engine.pipeline import SegmentOptions
 from CovidLesionSegLib.errors import InputError
@@ -81,6 +84,60 @@ def test_the_settings_name_every_network_by_its_digest(out: Path) -> None:
     noted = json.loads((out / SETTINGS).read_text(encoding="utf-8"))["weights_sha256"]
     store = default_store()
     assert noted == {name: store.find(name).entry.sha256 for name in (DEFAULT_MODEL, LUNG_MODEL)}
+
+
+@pytest.fixture
+def two_cases(out: Path, tmp_path: Path) -> Path:
+    """A table of two CTs, and a batch in which both have ended."""
+    for name in ("a.nii", "b.nii"):
+        (tmp_path / name).write_text(name)
+    table = tmp_path / "cases.csv"
+    table.write_text("case,path\nP1,a.nii\nP2,b.nii\n")
+    with pytest.raises(_StartedError):
+        run_batch([table], out, BatchOptions(), _start)
+    for case_id in ("P1", "P2"):
+        write_failure(out / CASES, case_id, InputError("input-gap", "There is a gap.", ""))
+    return table
+
+
+def _open_cases(table: Path, out: Path) -> int:
+    """Return how many cases of a batch have yet to run."""
+    told: list[int] = []
+    with contextlib.suppress(_StartedError):
+        run_batch(
+            [table],
+            out,
+            BatchOptions(resume=True),
+            _start,
+            lambda progress: told.append(progress.total - progress.ended),
+        )
+    return told[0]
+
+
+def test_a_name_never_passes_to_another_patient(two_cases: Path, out: Path) -> None:
+    assert _open_cases(two_cases, out) == 0
+    two_cases.write_text("case,path\nP1,b.nii\nP2,a.nii\n")
+    with pytest.raises(InputError, match="'P1' was another file") as caught:
+        run_batch([two_cases], out, BatchOptions(resume=True), _start)
+    assert caught.value.code == "batch-case-moved"
+    key = read_key(out / KEY)
+    assert key["P1"].path.name == "a.nii"
+
+
+def test_a_replaced_file_is_segmented_again(two_cases: Path, out: Path) -> None:
+    (two_cases.parent / "b.nii").write_text("another CT")
+    assert _open_cases(two_cases, out) == 1
+    assert [folder.name for folder in (out / CASES).iterdir()] == ["P1"]
+    assert _open_cases(two_cases, out) == 1, "also when the first try was interrupted"
+
+
+def test_the_same_cohort_is_not_named_twice(out: Path) -> None:
+    _run(out, SegmentOptions(), resume=False)
+    with pytest.raises(InputError, match="keep_names") as caught:
+        run_batch(
+            [out.parent / "ct.nii.gz"], out, BatchOptions(resume=True, keep_names=True), _start
+        )
+    assert caught.value.code == "batch-differs"
 
 
 def test_weights_that_are_no_file_are_refused(out: Path, tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ from CovidLesionSegLib.version import __version__
 from CovidLesionSegLib.weights.store import default_store
 
 from .case_files import (
+    CASES,
     DEFAULT_KINDS,
     Outcome,
     read_outcome,
     read_outcomes,
+    remove_case,
     remove_unfinished,
     write_failure,
 )
@@ -32,10 +34,10 @@ from .lock import folder_lock
 from .runner import WORKER_DIED, CaseSettings, Reply
 from .schedule import Schedule, Workers
 from .summary import DONE, SummaryRow, summary_row, with_twins, write_summary
-from .table import write_key
+from .table import file_stamp, read_key, write_key
 from .wall import write_wall
 
-CASES, SUMMARY, WALL, SETTINGS, KEY = "cases", "summary.csv", "index.html", "batch.json", "key.csv"
+SUMMARY, WALL, SETTINGS, KEY = "summary.csv", "index.html", "batch.json", "key.csv"
 
 _REFRESH_S = 10.0
 """While running, summary and wall are at most this much behind."""
@@ -83,6 +85,7 @@ class BatchOptions:
         # Results of CPU and GPU agree within their tolerance, and rows say which it was.
         del chosen["device"]
         values = {"version": __version__, "kinds": list(self.kinds), **chosen}
+        values["keep_names"] = self.keep_names  # another name would be another row
         values["weights_sha256"] = _weights_digests(self.segment)
         return {name: str(it) if isinstance(it, Path) else it for name, it in values.items()}
 
@@ -128,6 +131,11 @@ class Batch:
         row = self.rows[outcome.case_id] = summary_row(outcome)
         return row
 
+    def forget(self, case: Case) -> None:
+        """Remove what a case has ended with."""
+        if self.rows.pop(case.id, None) is not None:
+            remove_case(self.cases, case.id)
+
     def is_open(self, case: Case, *, retry_failed: bool) -> bool:
         """Tell whether a case has yet to run."""
         row = self.rows.get(case.id)
@@ -165,7 +173,7 @@ def run_batch(
 
     Raises:
         InputError: Inputs or options can't be used; ``batch-exists``, ``batch-differs``,
-            ``batch-locked``.
+            ``batch-locked``, ``batch-case-moved``.
         CovidLesionSegError: Something stopped the whole batch. What was done stays.
     """
     found = find_cases(inputs, keep_names=options.keep_names, exclude=folder)
@@ -173,6 +181,7 @@ def run_batch(
     with folder_lock(folder):
         _check_settings(folder, options)
         batch = Batch(folder)
+        _compare_files(batch, found.cases)
         write_key(folder / KEY, found.cases)
         todo = [
             case for case in found.cases if batch.is_open(case, retry_failed=options.retry_failed)
@@ -213,6 +222,27 @@ def run_batch(
             "Look whether every machine sees the output folder, then go on with --resume.",
         )
     return [batch.rows[case.id] for case in found.cases]
+
+
+def _compare_files(batch: Batch, cases: Sequence[Case]) -> None:
+    """Let no result stand for another CT than the one it was made from.
+
+    A file that was replaced is segmented again; a name that now stands for another file is
+    refused, since nobody but the user knows which of them is meant.
+    """
+    before = read_key(batch.folder / KEY)
+    for case in cases:
+        row = before.get(case.id)
+        if row is None or case.id not in batch.rows:
+            continue
+        if row.as_case().key != case.key:
+            raise InputError(
+                "batch-case-moved",
+                f"The case {case.id!r} was another file when this batch was begun.",
+                "Give the file another case name, or choose another folder.",
+            )
+        if row.stamp and row.stamp != file_stamp(case.path):
+            batch.forget(case)
 
 
 def _weights_digests(options: SegmentOptions) -> dict[str, str]:

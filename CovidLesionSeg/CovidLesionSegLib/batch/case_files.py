@@ -25,6 +25,9 @@ from CovidLesionSegLib.export.seg_nrrd import write_segmentation
 from CovidLesionSegLib.export.tables import TableSource, write_lobes_csv
 from CovidLesionSegLib.export.thumbnail import write_thumbnail
 
+CASES = "cases"
+"""Folder of a batch in which the folders of its cases lie."""
+
 RESULT_FILE, FAILURE_FILE = "result.json", "failure.json"
 FAILURE_SCHEMA = "covid-lesion-seg/failure/1"
 
@@ -174,6 +177,20 @@ def read_outcomes(cases: Path) -> Iterator[Outcome]:
         outcome = None if folder.name.startswith(_UNFINISHED) else read_outcome(folder)
         if outcome is not None:
             yield outcome
+
+
+def remove_case(cases: Path, case_id: str) -> None:
+    """Remove the folder of a case; a kill half-way leaves a hidden folder and no case."""
+    hidden = cases / f"{_UNFINISHED}{case_id}"
+    try:
+        (cases / case_id).rename(hidden)
+        shutil.rmtree(hidden)
+    except OSError as error:
+        raise CovidLesionSegError(
+            "output-not-written",
+            f"The earlier result of {case_id} can't be removed: {error.strerror}.",
+            "Close its files in other programs, then go on with --resume.",
+        ) from error
 
 
 def remove_unfinished(cases: Path) -> None:

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CovidLesionSegLib.engine.dicom import list_series
-from CovidLesionSegLib.engine.folders import walk_folders
+from CovidLesionSegLib.engine.folders import may_be_file, walk_folders
 from CovidLesionSegLib.engine.readers import has_image_suffix
 from CovidLesionSegLib.errors import InputError
 
+from .case_files import CASES, MAP_KINDS, RESULT_FILE, WRITERS
 from .cases import Case, make_case
 from .table import is_table, read_table
 
 _OWN_SUFFIX = ".seg.nrrd"
 """Segmentations lie beside CTs and are none."""
+
+_OWN_MAPS = frozenset(WRITERS[kind][0] for kind in MAP_KINDS)
+"""Nor are the maps of an earlier result, which `result.json` beside them tells."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ def find_cases(
         inputs: Image files, DICOM files (each stands for its series), folders of such at any
             depth, or tables (``.csv``) of such.
         keep_names: See `make_case`.
-        exclude: A folder that is not searched, because results go there.
+        exclude: The folder of the results, which is not searched; where the CTs themselves lie
+            in it, only its cases are not.
 
     Raises:
         InputError: ``batch-nothing``, ``batch-table``, or ``batch-case-id`` for two cases of
@@ -57,11 +62,23 @@ def find_cases(
     for source in inputs:
         for case in finder.cases_of(source):
             mentions += 1
-            found.setdefault(case.key, case)
+            other = found.setdefault(case.key, case)
+            _check_one_name(other, case, keep_names=keep_names)
     if not found:
         raise InputError("batch-nothing", "No CT was named.", "Name files or folders.")
     _check_names(found.values())
     return FoundCases(tuple(found.values()), mentions - len(found))
+
+
+def _check_one_name(one: Case, other: Case, *, keep_names: bool) -> None:
+    """Refuse two names that a table gives one file; one that only follows from it gives way."""
+    own = make_case(other.path, other.series_instance_uid, keep_name=keep_names).id
+    if one.id != other.id and own not in (one.id, other.id):
+        raise InputError(
+            "batch-case-id",
+            f"One file has two names, {one.id!r} and {other.id!r}.",
+            "Name every file once.",
+        )
 
 
 def _check_names(cases: Iterable[Case]) -> None:
@@ -90,10 +107,10 @@ class _Finder:
                     yield self._named(row.path, row.series_instance_uid, row.case)
                 else:
                     yield from self.cases_of(row.path)
-        elif source.is_dir():
+        elif _is_folder(source):
             cases = list(self._below(source))
             yield from cases or [self._case(source)]
-        elif source.is_file() and not has_image_suffix(source):
+        elif may_be_file(source) and not has_image_suffix(source):
             series, _ = list_series([source])
             uid = series[0] if series else ""
             yield self._case(source.parent if uid else source, uid)
@@ -109,6 +126,7 @@ class _Finder:
         return Case(name, path.absolute(), series_instance_uid, anonymous=not self.keep_names)
 
     def _below(self, root: Path) -> Iterator[Case]:
+        exclude = self._exclude_below(root)
         series: dict[str, Path] = {}
         forbidden: list[Path] = []
 
@@ -116,12 +134,13 @@ class _Finder:
             forbidden.append(Path(str(error.filename)))
 
         for folder, subfolders, names in walk_folders(root, note):
-            subfolders[:] = [sub for sub in subfolders if self._is_searched(folder, sub)]
-            files = [folder / file for file in names if not file.startswith(".")]
+            subfolders[:] = [sub for sub in subfolders if _is_searched(folder / sub, exclude)]
+            ours = _OWN_MAPS if RESULT_FILE in names else frozenset()
+            files = [folder / it for it in names if not it.startswith(".") and it not in ours]
             if not files and not subfolders:
                 yield self._case(folder)  # most often a copy or an export that failed
             yield from (self._case(file) for file in files if _is_image(file) or _is_broken(file))
-            others = (file for file in files if not has_image_suffix(file) and file.is_file())
+            others = (file for file in files if not has_image_suffix(file) and may_be_file(file))
             in_folder, damaged = list_series(others)
             for uid in in_folder:
                 common = os.path.commonpath((folder, series.get(uid, folder)))
@@ -131,10 +150,23 @@ class _Finder:
         yield from (self._case(folder, uid) for uid, folder in series.items())
         yield from (self._case(folder) for folder in forbidden)
 
-    def _is_searched(self, folder: Path, name: str) -> bool:
-        if name.startswith("."):
-            return False
-        return self.exclude is None or not (folder / name).resolve().is_relative_to(self.exclude)
+    def _exclude_below(self, root: Path) -> Path | None:
+        if self.exclude is not None and root.resolve().is_relative_to(self.exclude):
+            return self.exclude / CASES
+        return self.exclude
+
+
+def _is_searched(folder: Path, exclude: Path | None) -> bool:
+    if folder.name.startswith("."):
+        return False
+    return exclude is None or not folder.resolve().is_relative_to(exclude)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return False  # a case that will say so
 
 
 def _is_image(file: Path) -> bool:

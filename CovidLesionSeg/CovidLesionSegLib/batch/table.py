@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from CovidLesionSegLib.errors import InputError
 from .cases import Case
 
 COLUMNS = ("case", "path", "series_instance_uid")
+_STAMP = "file_stamp"
+"""Further column of the key."""
+
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -25,11 +29,17 @@ class TableRow:
         path: File or folder; a relative one counts from the table's folder.
         case: Name to use for it; may be empty.
         series_instance_uid: The DICOM series to read; may be empty.
+        stamp: `file_stamp` of the file when it was written into the key.
     """
 
     path: Path
     case: str = ""
     series_instance_uid: str = ""
+    stamp: str = ""
+
+    def as_case(self) -> Case:
+        """Return the case that the row names."""
+        return Case(self.case, self.path, self.series_instance_uid)
 
 
 def is_table(path: Path) -> bool:
@@ -62,8 +72,29 @@ def read_table(path: Path) -> tuple[TableRow, ...]:
         if name and not _CASE_NAME.fullmatch(name):
             raise _refused(path, f"the case in line {number} is no plain name")
         if file:
-            rows.append(TableRow(path.parent / file, name, uid))
+            rows.append(TableRow(path.parent / file, name, uid, row.get(_STAMP) or ""))
     return tuple(rows)
+
+
+def read_key(path: Path) -> dict[str, TableRow]:
+    """Return the rows of a batch's key by case; none before its first run.
+
+    Raises:
+        InputError: ``batch-table``.
+    """
+    return {row.case: row for row in read_table(path)} if path.exists() else {}
+
+
+def file_stamp(path: Path) -> str:
+    """Return what tells that a file was replaced: its size and time of change.
+
+    Empty for a folder, whose series has an identity of its own, and for what is not there.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""
 
 
 def write_key(path: Path, cases: Iterable[Case]) -> None:
@@ -71,17 +102,19 @@ def write_key(path: Path, cases: Iterable[Case]) -> None:
 
     Cases of an earlier run that are not among these keep their rows.
     """
-    rows = {row.case: row for row in read_table(path)} if path.exists() else {}
-    rows |= {case.id: TableRow(case.path, case.id, case.series_instance_uid) for case in cases}
+    rows = read_key(path)
+    for case in cases:
+        stamp = file_stamp(case.path)
+        rows[case.id] = TableRow(case.path, case.id, case.series_instance_uid, stamp)
     # Linux takes file names that are no UTF-8; they come back as they went.
     with (
         atomic_path(path) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow((*COLUMNS, _STAMP))
         writer.writerows(
-            (row.case, str(row.path), row.series_instance_uid) for row in rows.values()
+            (row.case, str(row.path), row.series_instance_uid, row.stamp) for row in rows.values()
         )
 
 

@@ -16,7 +16,7 @@ from CovidLesionSegLib.errors import InputError
 
 from .dicom_pixels import quiet_pydicom, read_slices
 from .dicom_stack import SliceHeader, Stack, choose_stack
-from .folders import walk_folders
+from .folders import may_be_file, walk_folders
 from .guards import check_header, checked_volume
 from .refusals import forbidden, rescale_missing
 from .volume import CtVolume, Provenance
@@ -176,7 +176,7 @@ def _search(path: Path) -> _Findings:
         return found
     with suppress(OSError):  # the file may be readable in a folder that is not
         for candidate in sorted(path.parent.iterdir()):
-            if candidate.is_file() and candidate != path:
+            if may_be_file(candidate) and candidate != path:
                 _add_file(candidate, found)
     return found
 
@@ -190,7 +190,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
     for root, _, names in walk_folders(folder, refuse):
         for name in names:
             path = root / name
-            if not name.startswith(".") and path.is_file():  # opening a pipe would wait forever
+            if not name.startswith(".") and may_be_file(path):
                 yield path
 
 

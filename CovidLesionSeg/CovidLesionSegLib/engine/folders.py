@@ -37,3 +37,14 @@ def walk_folders(
         subfolders.sort()
         yield folder, subfolders, sorted(files)
         subfolders[:] = [sub for sub in subfolders if is_new(folder / sub)]
+
+
+def may_be_file(path: Path) -> bool:
+    """Tell whether a path is a regular file, or lies where nobody may look.
+
+    In the second case opening it tells; a folder or a pipe, which would wait for ever, is none.
+    """
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
