@@ -83,7 +83,7 @@ def reviewText() -> list[str]:
         ),
         _(
             "Every step is in the review log: when, what, how many voxels. Finish review locks "
-            "the log and marks the segments as completed."
+            "drawing and marks the segments as completed; an edit by another module reopens it."
         ),
     ]
 
