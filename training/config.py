@@ -77,6 +77,9 @@ class AugmentationConfig:
             pictures whose window nobody has noted.
         consolidation: Probability of filling parts of the lungs with tissue, for the task
             ``"lungs"`` (`training.consolidation`).
+        own_stream: Whether slices are augmented by random numbers of their own. Without it, as
+            the bundled weights were trained, the numbers that chose a step's slices are used once
+            more, so that mirroring goes with what a slice shows. Switch it on for new trainings.
     """
 
     scale: tuple[float, float] = (0.75, 1.35)
@@ -97,6 +100,7 @@ class AugmentationConfig:
     clip: float = 0.3
     rewindow: float = 0.0
     consolidation: float = 0.0
+    own_stream: bool = False
 
     def __post_init__(self) -> None:
         check_share(self, "flip_x", "flip_y", "context_none", "slab", "filter", "requantise")

@@ -44,7 +44,7 @@ class SliceSource:
 
     def batch(self, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return images ``(B, 3, H, W)`` and labels ``(B, classes, H, W)`` of a step."""
-        rng = self._sampler.generator(step)
+        rng = self._sampler.augmentation_generator(step)
         raw = with_consolidation(self._sampler.draw(step), self._consolidation, self._recipe, rng)
         images, labels = self._augment(raw, rng, device)
         return images.to(memory_format=torch.channels_last), labels

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from CovidLesionSegLib.engine.windowing import SliceRecipe, normalise
+from Testing.support.tiny_volumes import tiny_config
 from training.augmentation import BatchAugmenter
 from training.config import AugmentationConfig, DataConfig
 from training.data.sampling import SliceBatch, SliceSampler
 from training.data.store import StoredCase
+from training.slices import SliceSource
 
 _NOTHING = AugmentationConfig(
     scale=(1.0, 1.0),
@@ -84,6 +88,51 @@ def test_strong_augmentation_stays_finite_and_in_range(cases: list[StoredCase]) 
         assert values.max() < 1 + 1e-4
         assert labels.min() >= 0
         assert labels.max() <= 1
+
+
+def _mirrored_and_diseased(
+    cases: list[StoredCase], augmentation: AugmentationConfig, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for every step and slot whether the slice was mirrored, and whether it has lesions."""
+    recipe = SliceRecipe(pixel_mm=6.0)
+    config = tiny_config("infection", "inf-net", recipe)
+    data = DataConfig(("tiny",), crop_size=32, batch_size=4)
+    source = SliceSource(replace(config, data=data, augmentation=augmentation), cases, rank=0)
+    sampler = SliceSampler(cases, "infection", data, augmentation, config.optimisation.seed, rank=0)
+    mirrored, diseased = [], []
+    for step in range(steps):
+        raw, found = sampler.draw(step), source.batch(step, _CPU)[0][:, 1].numpy()
+        top, left = ((size - 32) // 2 for size in raw.images.shape[2:])
+        whole = raw.images[:, 1, top : top + 32, left : left + 32]
+        alike = [
+            [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(found, other, strict=True)]
+            for other in (whole, whole[..., ::-1])
+        ]
+        mirrored.append(np.less(*alike))
+        diseased.append(raw.labels.any(axis=(1, 2, 3)))
+    return np.array(mirrored), np.array(diseased)
+
+
+def test_whether_a_slice_is_mirrored_says_nothing_about_its_lesions(
+    cases: list[StoredCase],
+) -> None:
+    augmentation = AugmentationConfig(**{**vars(_NOTHING), "flip_x": 0.5, "own_stream": True})
+    mirrored, diseased = _mirrored_and_diseased(cases, augmentation, steps=400)
+    assert 0.4 < mirrored.mean() < 0.6
+    for slot in range(mirrored.shape[1]):
+        # The deviation of the correlation of independent draws is .05.
+        assert abs(np.corrcoef(mirrored[:, slot], diseased[:, slot])[0, 1]) < 0.2
+
+
+def test_without_a_stream_of_its_own_augmentation_is_as_the_bundled_weights_had_it(
+    cases: list[StoredCase],
+) -> None:
+    config = DataConfig(batch_size=3)
+    sampler = SliceSampler(cases, "infection", config, AugmentationConfig(), 1)
+    assert sampler.augmentation_generator(5).random() == sampler.generator(5).random()
+    own = SliceSampler(cases, "infection", config, AugmentationConfig(own_stream=True), 1)
+    assert own.generator(5).random() == sampler.generator(5).random()
+    assert own.augmentation_generator(5).random() != sampler.generator(5).random()
 
 
 def test_a_draw_depends_on_seed_rank_and_step_alone(cases: list[StoredCase]) -> None:

@@ -128,6 +128,17 @@ def test_another_propagation_does_not_go_on_in_the_same_folder(
     assert caught.value.code == "training-run-differs"
 
 
+def test_a_new_option_does_not_end_an_old_propagation(slices_dir: Path, tmp_path: Path) -> None:
+    config = tiny_semiseg(steps=1)
+    start = _start(config, tmp_path)
+    _propagation(config, slices_dir, start, tmp_path / "labels")
+    path = tmp_path / "labels" / "propagation.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["config"]["augmentation"]["own_stream"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    _propagation(config, slices_dir, start, tmp_path / "labels")
+
+
 def test_maps_have_the_size_of_their_slices_and_a_row_in_the_table(
     slices_dir: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ from .volumes import NOT_LABELLED
 _NEAR_SHARE = 0.8
 _NEAR_AREA = 0.01
 _HALF_COVERED = 128
+_AUGMENTATION = 1
+"""Tells the stream of random numbers for augmentation from the one that chooses slices."""
 
 
 class Role(IntEnum):
@@ -96,9 +98,19 @@ class SliceSampler:
         self._shares = shares / shares.sum()
 
     def generator(self, step: int) -> np.random.Generator:
-        """Return the random generator of one step."""
+        """Return the random generator that chooses the slices of one step."""
         seed, rank = self._key
         return np.random.default_rng([seed, rank, step])
+
+    def augmentation_generator(self, step: int) -> np.random.Generator:
+        """Return the random generator for what becomes of the slices of one step.
+
+        It begins with the numbers that chose them, unless the config gives it its own.
+        """
+        if not self._augmentation.own_stream:
+            return self.generator(step)
+        seed, rank = self._key
+        return np.random.default_rng([seed, rank, step, _AUGMENTATION])
 
     def draw(self, step: int) -> SliceBatch:
         """Return the batch of one step."""

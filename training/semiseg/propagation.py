@@ -130,7 +130,7 @@ class Propagation:
         }
         path = self._out / "propagation.json"
         text = json.dumps(values, indent=1) + "\n"
-        if path.exists() and path.read_text(encoding="utf-8") != text:
+        if path.exists() and _with_defaults(json.loads(path.read_text(encoding="utf-8"))) != values:
             raise InputError(
                 "training-run-differs",
                 f"The folder {self._out.name!r} holds labels of another propagation.",
@@ -188,6 +188,11 @@ class Propagation:
         partial.replace(self._out / "progress.json")
         if group and self._rules.epochs:
             self._run_folder(group - 1).checkpoint.unlink(missing_ok=True)
+
+
+def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a folder says of its propagation, with options that have come since."""
+    return {**values, "config": TrainingConfig.from_dict(values["config"]).to_dict()}
 
 
 @command
