@@ -162,7 +162,8 @@ def _k_fold() -> str:
 
 
 def _lungs() -> str:
-    cases = _read(LUNGS)
+    report = _read(LUNGS)
+    cases = report["cases"]
     held_out = [key for key in load_split("bundled").validation if key in cases]
     dice = [cases[key][_LUNGS_OF_USERS]["lung_dice"] for key in held_out]
     inside = {key: case[_LUNGS_OF_USERS]["infection_inside"] for key, case in cases.items()}
@@ -172,7 +173,7 @@ def _lungs() -> str:
         f"infection that experts drew, {min(inside.values()):.3f} to {max(inside.values()):.3f} "
         f"lies inside them; least on {least}, where the experts' own lungs hold "
         f"{cases[least]['expert_lungs']['infection_inside']:.3f}. "
-        "Made by `python -m training.anatomy.evaluate_lungs --network`."
+        f"Made by `{_command(report)}`."
     )
 
 

@@ -37,8 +37,9 @@ Thin = tuple[CtVolume, NDArray[np.uint8], NDArray[np.uint8]]
 
 @pytest.fixture(scope="module")
 def table() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((RESULTS / "lungs.json").read_text(encoding="utf-8"))
-    return content
+    content = json.loads((RESULTS / "lungs.json").read_text(encoding="utf-8"))
+    cases: dict[str, Any] = content["cases"]
+    return cases
 
 
 def _thin(data_dir: Path, name: str) -> Thin:

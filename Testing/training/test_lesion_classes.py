@@ -266,6 +266,8 @@ def test_the_command_writes_report_and_table(tmp_path: Path) -> None:
     assert main(["--data", str(tmp_path / "data"), "--json", str(path)]) == 0
     report = json.loads(path.read_text(encoding="utf-8"))
     assert report["slices"] == len(report["scales"]) == 5
+    assert report["checkpoints_sha256"] == {}
+    assert report["command"] == "python -m training.lesion_classes --data DATA"
     engine = report["rules"]["engine"]["consolidation_dice"]["mean"]
     assert engine > 0.9
     assert f"{engine:.3f}" in path.with_suffix(".md").read_text(encoding="utf-8")

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from CovidLesionSegLib.engine.models import LUNG_MODEL
+from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL
 from CovidLesionSegLib.engine.postprocess import LEAST_DENSITY_RATIO
+from CovidLesionSegLib.errors import InputError
 from CovidLesionSegLib.weights.catalogue import read_catalogue
+from training.anatomy.evaluate_lungs import RESULTS, kept_rows, write_rows
 from training.export_weights import RESOURCES
 from training.readme_tables import DRAM, FINDING_RULES, K_FOLD, REPORTS, SEMISEG
 
@@ -34,6 +36,31 @@ def test_rules_over_findings_were_measured_with_the_networks_of_the_k_fold() -> 
     mean = sum(drawn[key]["dice"] for key in used["diseased"]) / len(used["diseased"])
     (kept,) = (row["dice"] for row in used["values"] if row["value"] == LEAST_DENSITY_RATIO)
     assert kept == pytest.approx(mean, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lungs.json", "infected_percent.json"])
+def test_lungs_and_percentages_are_of_the_bundled_networks(name: str) -> None:
+    wanted = {model: _BUNDLED[model] for model in (LUNG_MODEL, DEFAULT_MODEL)}
+    assert _read(RESULTS / name)["weights_sha256"] == wanted
+
+
+def test_rows_of_other_networks_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "lungs.json"
+    assert kept_rows(path, {"lungs": "a"}) == {}
+    write_rows(path, {"case": {"dice": 0.5}}, {"lungs": "a"})
+    assert kept_rows(path, {"lungs": "a"}) == {"case": {"dice": 0.5}}
+    with pytest.raises(InputError) as caught:
+        kept_rows(path, {"lungs": "b"})
+    assert caught.value.code == "scores-of-other-weights"
+
+
+def test_the_class_rules_hold_the_bundled_network_as_it_was_measured() -> None:
+    rules = _read(REPORTS / "lesion-classes.json")
+    network = _read(REPORTS / "density-classes-lite.json")
+    assert network["weights_sha256"]["density-classes-lite"] == _BUNDLED["density-classes-lite"]
+    learned, measured = rules["rules"]["learned densities"], network["summary"]["held-out slices"]
+    assert {name: learned[name] for name in measured} == measured
+    assert len(rules["checkpoints_sha256"]) == len(rules["choices"]["chosen border"])
 
 
 def test_the_table_of_dram_holds_the_bundled_network_as_users_get_it() -> None:

@@ -7,7 +7,8 @@ the lung network's and those widened by the infection network's findings, which 
 gets. Writes ``results/lungs.json``; with ``--network`` also ``results/infected_percent.json``
 and ``.md``, the infected percentage of the lung from the expert and from the model.
 
-``--cases`` measures some cases anew and keeps the other rows.
+Both tables name the weights of the networks. ``--cases`` measures some cases anew and keeps the
+other rows, as long as they are of the same weights.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,16 @@ from CovidLesionSegLib.engine.readers import read_ct
 from CovidLesionSegLib.engine.result import Anatomy, LobeSource
 from CovidLesionSegLib.engine.slice_model import SliceModel
 from CovidLesionSegLib.engine.volume import CtVolume
+from CovidLesionSegLib.errors import InputError
+from training.command_line import command
 
-from .infected_percent import percent_row, write_percents
+from .infected_percent import markdown, percent_row
 
 _LOG = logging.getLogger("training.anatomy")
 _ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
 _UNLABELLED = 255
+_COMMAND = "python -m training.anatomy.evaluate_lungs"
 
 Labels = NDArray[np.uint8]
 
@@ -127,23 +132,48 @@ def _open_networks() -> tuple[SliceModel, SliceModel]:
     return open_lung_model("cpu"), open_slice_model(DEFAULT_MODEL, "cpu")
 
 
-def _read_table(name: str) -> dict[str, Any]:
-    path = RESULTS / name
-    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return rows
+def kept_rows(path: Path, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return the rows of an earlier table, none without one.
+
+    Args:
+        path: The table.
+        digests: SHA-256 of the weights of the networks in use, by model.
+
+    Raises:
+        InputError: ``scores-of-other-weights``.
+    """
+    if not path.is_file():
+        return {}
+    table = json.loads(path.read_text(encoding="utf-8"))
+    if table["weights_sha256"] != digests:
+        raise InputError(
+            "scores-of-other-weights",
+            f"The rows in {path.name} are of other networks than these.",
+            "Measure all cases: leave out --cases.",
+        )
+    cases: dict[str, Any] = table["cases"]
+    return cases
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def write_rows(path: Path, rows: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+    """Write a table: command, weights of the networks, and rows by case."""
+    network = " --network" if digests else ""
+    table = {"command": f"{_COMMAND}{network}", "weights_sha256": dict(digests), "cases": rows}
+    path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate the cases and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
     parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data")
     parser.add_argument("--network", action="store_true", help="also with the networks")
     parser.add_argument("--cases", nargs="*", default=[], help="only these, for example p9_1")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     networks = _open_networks() if options.network else None
-    RESULTS.mkdir(exist_ok=True)
-    lungs, percents = _read_table("lungs.json"), _read_table("infected_percent.json")
+    digests = {model.id: model.sha256 for model in networks or ()}
+    paths = RESULTS / "lungs.json", RESULTS / "infected_percent.json"
+    lungs, percents = (kept_rows(path, digests) if options.cases else {} for path in paths)
     for folder in ("medseg_p9", "coronacases"):
         for path in sorted((options.data / folder).glob("*_ct.nii.gz")):
             name = path.name.removesuffix("_ct.nii.gz")
@@ -151,12 +181,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             lungs[name], percent = evaluate_case(path, networks)
             _LOG.info("%s: %s %s", name, lungs[name], percent)
-            text = json.dumps(lungs, indent=2) + "\n"
-            (RESULTS / "lungs.json").write_text(text, encoding="utf-8")
+            write_rows(paths[0], lungs, digests)
             if percent is not None:
                 percents[name] = percent
-                write_percents(RESULTS, percents)
+                write_rows(paths[1], percents, digests)
+                paths[1].with_suffix(".md").write_text(markdown(percents), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,18 +60,6 @@ def _percent(infected: Mask, lung: Mask) -> float:
 
 def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 2)
-
-
-def write_percents(folder: Path, rows: Mapping[str, Row]) -> None:
-    """Write ``infected_percent.json`` and ``infected_percent.md``.
-
-    Args:
-        folder: Where to.
-        rows: What `percent_row` gave, by case.
-    """
-    text = json.dumps(rows, indent=2) + "\n"
-    (folder / "infected_percent.json").write_text(text, encoding="utf-8")
-    (folder / "infected_percent.md").write_text(markdown(rows), encoding="utf-8")
 
 
 def markdown(rows: Mapping[str, Row]) -> str:

@@ -22,6 +22,7 @@ from CovidLesionSegLib.engine.definitions import CONSOLIDATION_FROM_HU
 from training.command_line import command
 from training.config import load_config
 from training.metrics import bootstrap_interval
+from training.run_folder import RunFolder, sha256_of
 from training.semiseg.slices import CONSOLIDATION, GROUND_GLASS
 
 from .learned import CONFIG, learned_calls
@@ -140,6 +141,11 @@ def scale_values(item: ClassSlice) -> dict[str, float | None]:
     return {name: None if value is None else round(value, 3) for name, value in values.items()}
 
 
+def _command_text(runs: Sequence[Path]) -> str:
+    text = "python -m training.lesion_classes --data DATA"
+    return f"{text} --runs {' '.join(run.as_posix() for run in runs)}" if runs else text
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, score and write."""
@@ -153,7 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = evaluate(read_class_slices(options.data), options.runs)
     choice = usual_choice(report["choices"][BEST_RULE])
     volumes = compare_volumes(options.data, *choice)
-    report = {"command": "python -m training.lesion_classes --data DATA", **report}
+    runs = {run.name: sha256_of(RunFolder(run).checkpoint) for run in options.runs}
+    head = {"command": _command_text(options.runs), "checkpoints_sha256": runs}
+    report = {**head, **report}
     report["volumes"] = volumes
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
