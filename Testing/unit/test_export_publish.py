@@ -70,6 +70,24 @@ def test_a_file_that_is_there_stays_unless_forced(job: ExportJob, tmp_path: Path
     assert names(tmp_path) == ["covid-lesion-seg.txt"]
 
 
+def test_segments_of_an_earlier_export_do_not_stay_beside_the_new(
+    job: ExportJob, tmp_path: Path
+) -> None:
+    ours = ("covid-lesion-seg.txt", "covid-lesion-seg-ground-glass.txt")
+    others = ("covid-lesion-seg-ground-glass.csv", "covid-lesion-seg-notes.txt", "mine.txt")
+    for name in (*ours, *others):
+        (tmp_path / name).write_text("old")
+
+    def write(_job: ExportJob, path: Path) -> list[Path]:
+        target = path.with_name("covid-lesion-seg-right-lung.txt")
+        target.write_text("new")
+        return [target]
+
+    formats = {"text": ExportFormat("Text", ".txt", write)}
+    export_files(job, formats, tmp_path, force=True)
+    assert names(tmp_path) == sorted(("covid-lesion-seg-right-lung.txt", *others))
+
+
 def test_a_file_beside_the_main_one_is_not_overwritten_either(
     job: ExportJob, tmp_path: Path
 ) -> None:

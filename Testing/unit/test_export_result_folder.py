@@ -20,9 +20,10 @@ from CovidLesionSegLib.engine.postprocess import find_infection
 from CovidLesionSegLib.engine.quantify import Quantifier
 from CovidLesionSegLib.engine.result import Lobe, Opacity, SegmentationResult
 from CovidLesionSegLib.engine.result_json import result_to_dict
-from CovidLesionSegLib.engine.volume import Provenance
+from CovidLesionSegLib.engine.volume import CtVolume, Provenance
 from CovidLesionSegLib.engine.writers import write_map
 from CovidLesionSegLib.errors import InputError
+from CovidLesionSegLib.export import result_folder
 from CovidLesionSegLib.export.job import ExportJob
 from CovidLesionSegLib.export.report_model import Facts
 from CovidLesionSegLib.export.report_provenance import provenance_section
@@ -334,6 +335,49 @@ def test_the_states_of_a_review_come_back(folder: Path, result: SegmentationResu
     assert job.review.count("rejected") == len(others)
     assert [lesion.id for lesion in job.result.lesions] == [first.id]
     assert job.result.lesions[0].volume_ml == pytest.approx(first.volume_ml, rel=1e-5)
+
+
+def test_a_map_that_is_cut_off_or_of_another_ct_is_not_read(
+    folder: Path, result: SegmentationResult
+) -> None:
+    path = folder / "probability.nii.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError) as caught:
+        read_export_job(folder)
+    assert caught.value.code == "result-unreadable"
+    shorter = CtVolume.from_array(result.ct.hu[1:], result.ct.affine_lps)
+    write_map(path, result.prediction.infection[1:], shorter)
+    with pytest.raises(InputError) as caught:
+        read_export_job(folder)
+    assert caught.value.code == "result-unreadable"
+
+
+def test_a_case_of_a_batch_without_maps_is_not_called_damaged(folder: Path) -> None:
+    path = folder / "result.json"
+    values = json.loads(path.read_text())
+    del values["files"]["probability"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="--maps") as caught:
+        read_export_job(folder)
+    assert caught.value.code == "result-without-maps"
+
+
+def test_a_copy_of_the_series_with_new_identifiers_is_the_same_ct(
+    folder: Path, result: SegmentationResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = folder / "result.json"
+    values = json.loads(path.read_text())
+    values["ct"]["series_instance_uid"] = "1.2.3"
+    path.write_text(json.dumps(values))
+
+    def read(_path: Path, series: str | None = None) -> CtVolume:
+        if series is not None:
+            raise InputError("dicom-series", "There is no such series.", "")
+        return result.ct
+
+    monkeypatch.setattr(result_folder, "read_ct", read)
+    assert read_export_job(folder, tmp_path).has_ct
 
 
 @pytest.mark.parametrize("damage", ["none", "text", "schema", "probability", "segmentation"])

@@ -12,6 +12,7 @@ from CovidLesionSegLib.errors import CovidLesionSegError, InputError
 
 from .formats import ExportFormat
 from .job import ExportJob
+from .segments import segment_definitions
 
 DEFAULT_STEM = "covid-lesion-seg"
 """Begin of every file name: names nobody."""
@@ -70,7 +71,8 @@ def publishing(
     of `export_files`.
     """
     _check(job, formats, folder, stem, force)
-    with staged(folder, lambda staging, target: _publish(staging, target, force)) as staging:
+    stale = _names_of(formats, stem) if force else frozenset()
+    with staged(folder, lambda staging, target: _publish(staging, target, force, stale)) as staging:
         yield staging
 
 
@@ -102,8 +104,23 @@ def _exists(name: str) -> InputError:
     )
 
 
-def _publish(staging: Path, folder: Path, force: bool) -> None:
-    """Move all files to their places; when one can't, put the old ones back."""
+def _names_of(formats: Mapping[str, ExportFormat], stem: str) -> frozenset[str]:
+    """Return every name that formats may write; one file for each segment has the segment's."""
+    segments = segment_definitions()
+    parts = ("", *(f"-{it.id}" for it in segments), *(f"_{it.name}" for it in segments))
+    return frozenset(f"{stem}{part}{it.suffix}" for it in formats.values() for part in parts)
+
+
+def _publish(staging: Path, folder: Path, force: bool, stale: frozenset[str]) -> None:
+    """Move all files to their places; when one can't, put the old ones back.
+
+    Args:
+        staging: Where the files are.
+        folder: Where they go.
+        force: Replace files that are there.
+        stale: Names that an earlier export may have left; what is not written anew goes, or a
+            segment that this result lacks would stand beside it as another patient's.
+    """
     new = sorted(path for path in staging.iterdir() if path.is_file())
     old = staging / "old"
     for path in new:
@@ -118,6 +135,12 @@ def _publish(staging: Path, folder: Path, force: bool) -> None:
                 _keep(target, old / path.name)
             done.append(target)
             path.replace(target)
+        for name in sorted(stale - {path.name for path in new}):
+            target = folder / name
+            if target.is_file():
+                _keep(target, old / name)
+                done.append(target)
+                target.unlink(missing_ok=True)
     except OSError as error:
         _put_back(done, old)
         raise CovidLesionSegError(

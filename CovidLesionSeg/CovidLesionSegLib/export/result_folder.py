@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine.geometry import Affine, AxisOrientation
+from CovidLesionSegLib.engine.headers import read_header
+from CovidLesionSegLib.engine.payload import check_payload
+from CovidLesionSegLib.engine.readers import kind_of, read_ct
 from CovidLesionSegLib.engine.result_json import layer_digests
 from CovidLesionSegLib.engine.result_reading import provenance_from_dict, result_from_dict
 from CovidLesionSegLib.engine.review_values import REJECTED
@@ -56,7 +59,8 @@ def read_export_job(result: Path, ct: Path | None = None, *, identified: bool = 
         identified: Whether the exports may name the patient.
 
     Raises:
-        InputError: ``result-not-found``, ``result-unreadable``, ``segmentation-not-read``,
+        InputError: ``result-not-found``, ``result-unreadable``, ``result-without-maps``,
+            ``segmentation-not-read``,
             ``segmentation-other-grid``, ``ct-mismatch``, ``ct-needed``,
             ``review-unreadable``, or why the CT can't be read.
     """
@@ -64,8 +68,11 @@ def read_export_job(result: Path, ct: Path | None = None, *, identified: bool = 
     values = _read_values(result if result.suffix and not result.is_dir() else result / RESULT_FILE)
     try:
         stored = read_segmentation(folder / values["files"]["segmentation"])
+        if _MAPS[0] not in values["files"]:
+            raise _without_maps(folder)
+        shape_zyx = tuple(values["ct"]["shape_zyx"])
         maps = {
-            name: _read_map(folder / values["files"][name])
+            name: _read_map(folder / values["files"][name], shape_zyx)
             for name in _MAPS
             if name in values["files"]
         }
@@ -131,16 +138,36 @@ def _unreadable(folder: Path) -> InputError:
     )
 
 
-def _read_map(path: Path) -> NDArray[np.float16]:
-    """Return a map in LPS axis order."""
+def _without_maps(folder: Path) -> InputError:
+    return InputError(
+        "result-without-maps",
+        f"The result in {folder.name!r} was written without its maps, which are needed here.",
+        "Segment this CT with covid-lesion-seg segment, or a batch with --maps into a new folder.",
+    )
+
+
+def _read_map(path: Path, shape_zyx: tuple[int, ...]) -> NDArray[np.float16]:
+    """Return a map in LPS axis order.
+
+    Raises:
+        InputError: ``result-unreadable`` for one that is cut off, which ITK would fill up with
+            zeros, or of another CT.
+    """
     import SimpleITK as sitk  # noqa: N813
 
+    try:
+        check_payload(read_header(path, kind_of(path)))
+    except InputError as error:
+        raise _unreadable(path.parent) from error
     image = sitk.ReadImage(str(path))
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3))
-    return AxisOrientation.from_affine(affine).to_lps(
+    values = AxisOrientation.from_affine(affine).to_lps(
         sitk.GetArrayViewFromImage(image).astype(np.float16)
     )
+    if values.shape != shape_zyx:
+        raise _unreadable(path.parent)
+    return values
 
 
 def _ct_beside(folder: Path, name: str) -> Path | None:
@@ -154,10 +181,7 @@ def _ct_beside(folder: Path, name: str) -> Path | None:
 def _ct(recorded: Mapping[str, Any], stored: StoredSegmentation, path: Path | None) -> CtVolume:
     if path is None:
         return _grid_only(recorded, stored)
-    from CovidLesionSegLib.engine.readers import read_ct
-
-    series = recorded["series_instance_uid"] or None
-    ct = read_ct(path, series if path.is_dir() else None)
+    ct = _read_recorded(path, recorded["series_instance_uid"] or None)
     if ct.digest() != recorded["sha256"] and not _same_as_recorded(ct, recorded, stored):
         raise InputError(
             "ct-mismatch",
@@ -166,6 +190,16 @@ def _ct(recorded: Mapping[str, Any], stored: StoredSegmentation, path: Path | No
         )
     provenance = replace(ct.provenance, name=recorded["name"])
     return replace(ct, provenance=provenance, flags=tuple(recorded["flags"]))
+
+
+def _read_recorded(path: Path, series: str | None) -> CtVolume:
+    """Read the recorded series of a folder, else its largest: a copy may have new identifiers."""
+    try:
+        return read_ct(path, series if path.is_dir() else None)
+    except InputError as error:
+        if error.code != "dicom-series":
+            raise
+    return read_ct(path)
 
 
 def _grid_only(recorded: Mapping[str, Any], stored: StoredSegmentation) -> CtVolume:
