@@ -115,7 +115,8 @@ _TEXT = """\
    numbers most; small ones come last and can be accepted at once. Selecting one moves all slice
    views to it; **Boundary map** shows how sure the model is of its border. **Accept**,
    **Reject**, split, merge, or add a missed one with a click; the numbers follow every change, and
-   **Undo** takes it back. Press **Finish review** when all are done.
+   **Undo** takes it back. Merged lesions count as reviewed if each of them was. Press
+   **Finish review** when all are done.
 
    ![Boundary map over the lesion under review](Resources/tutorial-review.png)
 5. **Export**: tick what you need, press **Export**, and choose a folder. **Cancel** leaves nothing

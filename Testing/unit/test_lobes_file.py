@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from CovidLesionSegLib.engine import pipeline
 from CovidLesionSegLib.engine.lobe_segments import (
+    LOBES_DOUBTFUL,
     LOBES_RESAMPLED,
     NamedSegment,
     lobes_from_segments,
@@ -200,6 +201,20 @@ def test_the_lingula_joins_its_lobe_wherever_it_stands(
     for order in (parts, parts[::-1]):
         anatomy = lobes_from_segments([*order, *good.values()], ct, lungs)
         np.testing.assert_array_equal(anatomy.lobes, lobes)
+
+
+def test_lobes_that_overlap_another_chest_are_doubted(
+    ct: CtVolume, lungs: LungMask, lobes: Labels
+) -> None:
+    def flags(shift: int) -> tuple[str, ...]:
+        moved = [
+            NamedSegment(s.name, np.roll(s.mask, shift, axis=2)) for s in _segments(lobes).values()
+        ]
+        return lobes_from_segments(moved, ct, lungs).flags
+
+    assert LOBES_DOUBTFUL not in flags(0)
+    assert LOBES_DOUBTFUL not in flags(1)  # an eighth of the width of a lung
+    assert LOBES_DOUBTFUL in flags(2)
 
 
 def test_refusals(ct: CtVolume, lungs: LungMask, lobes: Labels) -> None:

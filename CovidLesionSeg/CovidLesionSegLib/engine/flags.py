@@ -34,6 +34,8 @@ FLAG_TEXTS: Mapping[str, str] = MappingProxyType(
         "fitted to the fissures of this patient only where the CT shows them.",
         "lobe-missing": "A lobe is missing from the lobes that were given; it has no numbers.",
         "lobes-cover-part": "The lobes that were given leave a part of the lungs out.",
+        "lobes-doubtful": "Much of the lobes that were given lies outside the lungs of this CT: "
+        "they may be of another CT. Look at them before using any number.",
         "lobes-by-position": "The lobes that were given had no names; they were told apart by "
         "their position.",
         FAINT_LEFT_OUT: "Findings that are hardly denser than the lung around them were left out, "

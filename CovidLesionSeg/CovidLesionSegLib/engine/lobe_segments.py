@@ -18,12 +18,16 @@ from .volume import CtVolume
 
 LOBE_MISSING = "lobe-missing"
 LOBES_COVER_PART = "lobes-cover-part"
+LOBES_DOUBTFUL = "lobes-doubtful"
 LOBES_BY_POSITION = "lobes-by-position"
 LOBES_RESAMPLED = "lobes-resampled"
 
 _MIN_LOBE_ML = 1.0
 _MAX_OVERLAP = 0.02
 _MIN_COVERAGE = 0.3
+_MOST_OUTSIDE = 0.2
+"""Lobes of which more lies outside the lungs that were found may be another patient's."""
+
 _FULL_COVERAGE = 0.85
 _MAX_WRONG_SIDE = 0.5
 _CLEAR_MM = 12.0
@@ -178,7 +182,9 @@ def join_lobes(
     present = {Lobe(int(value)) for value in np.unique(labels) if value}
     missing = tuple(lobe for lobe in Lobe if lobe not in present)
     lung_count = max(int(np.count_nonzero(joined)), 1)
-    covered = int(np.count_nonzero((labels > 0) & (joined > 0))) / lung_count
+    inside = int(np.count_nonzero((labels > 0) & (joined > 0)))
+    covered = inside / lung_count
+    outside = 1.0 - inside / max(int(np.count_nonzero(labels)), 1)
     for lobe in present:
         joined[labels == lobe] = lobe.lung
     fill_complete_sides(lobes, joined, ct.spacing_mm_zyx)
@@ -187,6 +193,8 @@ def join_lobes(
         found.append(LOBE_MISSING)
     elif covered < _FULL_COVERAGE:
         found.append(LOBES_COVER_PART)
+    if outside > _MOST_OUTSIDE:
+        found.append(LOBES_DOUBTFUL)
     return Anatomy(joined, lobes, source, missing, tuple(dict.fromkeys(found)))
 
 
