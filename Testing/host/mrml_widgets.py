@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import slicer
@@ -47,11 +48,12 @@ class _NodeComboBox(QtWidgets.QComboBox):
         self._attributes[nodeType] = name
         self._refill()
 
+    def sortFilterProxyModel(self) -> Any:
+        """Return what decides which nodes are listed; ``invalidate`` looks at all of them anew."""
+        return SimpleNamespace(invalidate=self._refill)
+
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _onNodeAdded(self, _scene: Any, _event: str, node: Any) -> None:
-        if node.GetClassName() in self._attributes:
-            # As the real one: a node is listed as soon as it has the attribute.
-            node.AddObserver("ModifiedEvent", lambda *_: self._refill())
+    def _onNodeAdded(self, _scene: Any, _event: str, _node: Any) -> None:
         self._refill()
 
     def currentNode(self) -> Any:

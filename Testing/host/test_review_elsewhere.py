@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.result import Lung, Opacity
 from CovidLesionSegLib.engine.review_values import REOPEN
 from CovidLesionSegLib.mrml.review_session import INFECTION
+from CovidLesionSegLib.mrml.run_anatomy import RECORDED
 from CovidLesionSegLib.mrml.run_nodes import layerOfRun, nodeOfRun
 from CovidLesionSegLib.mrml.segment_voxels import maskOfSegment, setMaskOfSegment
 from CovidLesionSegLib.mrml.session_export import exportJob
@@ -210,6 +211,33 @@ def test_a_corrected_class_stays_and_the_table_follows(host: Host, result: Any, 
         assert in_table_node(result, name) == pytest.approx(percent)
     host.panel._showNumbers()
     assert "follow the segments" in host.ui.remarksLabel.text
+
+
+def test_a_stroke_just_before_settling_is_not_written_over(host: Host, result: Any) -> None:
+    host.rest(4)  # the first settling is done
+    host.panel.review._try(lambda session: session.reject(2))
+    host.rest(1.4)  # settling is due, and the stroke is read later than that
+    drawn = draw_class(host, result, 1, Opacity.CONSOLIDATION, False)
+    host.rest(3)
+    kept = maskOfSegment(result, "consolidation", session_of(host).context.ct)
+    assert kept[drawn].all()
+    assert "edit ground glass or consolidation" in actions(host)
+
+
+def test_anatomy_corrected_by_a_former_version_is_no_new_edit(host: Host, result: Any) -> None:
+    def halve(ct: Any) -> None:
+        right = (layerOfRun(result, "lungs", ct) == Lung.RIGHT).astype(np.uint8)
+        right[: right.shape[0] // 2] = 0
+        setMaskOfSegment(result, "right-lung", right, ct)
+
+    elsewhere(host, result, halve)
+    session_of(host).accept(1, 2, 3)
+    session_of(host).finish()
+    before = actions(host)
+    result.RemoveAttribute(RECORDED)  # which it did not write
+    elsewhere(host, result, lambda _ct: None)
+    assert session_of(host).isFinished
+    assert actions(host) == before
 
 
 def test_a_corrected_class_survives_reject_undo_and_reopening(host: Host, result: Any) -> None:

@@ -111,6 +111,16 @@ def test_an_unset_variable_is_not_the_current_folder(
     assert "the path is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["lung.lesions.csv", "lesions.csv", "x.review-log.csv"])
+def test_a_reviewed_result_is_not_replaced(
+    phantom_file: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("a person's work")
+    assert main(["segment", str(phantom_file), "-o", str(tmp_path)]) == 2
+    assert "holds a review" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_phantom_replaces_nothing_unasked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,9 +130,11 @@ def test_a_phantom_replaces_nothing_unasked(
     assert [path.name for path in tmp_path.iterdir()] == ["ct_lungs.nii.gz"]
 
 
-def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+@pytest.mark.parametrize("command", [["models", "list"], ["phantom", "small.nii.gz"]])
+def test_a_reader_that_has_seen_enough_is_no_fault(command: list[str], tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "CovidLesionSegLib.cli", "models", "list"],
+        [sys.executable, "-m", "CovidLesionSegLib.cli", *command],
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -56,15 +56,6 @@ def test_what_was_made_from_the_old_result_goes_with_it(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"result.json"}
 
 
-@pytest.mark.parametrize("name", ["lung.lesions.csv", "lesions.csv", "x.review-log.csv"])
-def test_a_reviewed_result_is_not_replaced(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("a person's work")
-    with pytest.raises(InputError) as caught:
-        require_writable(tmp_path)
-    assert caught.value.code == "output-reviewed"
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
 def test_the_trial_leaves_no_trace(tmp_path: Path) -> None:
     require_writable(tmp_path / "new" / "folder")
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 
 from CovidLesionSegLib.batch.batch import KEY, SETTINGS, BatchOptions, run_batch
 from CovidLesionSegLib.batch.case_files import CASES, write_failure
-from CovidLesionSegLib.batch.table import read_key
+from CovidLesionSegLib.batch.table import file_stamp, read_key
 from CovidLesionSegLib.engine.models import DEFAULT_MODEL, LUNG_MODEL
 from CovidLesionSegLib.engine.pipeline import SegmentOptions
 from CovidLesionSegLib.errors import InputError
@@ -129,6 +129,37 @@ def test_a_replaced_file_is_segmented_again(two_cases: Path, out: Path) -> None:
     assert _open_cases(two_cases, out) == 1
     assert [folder.name for folder in (out / CASES).iterdir()] == ["P1"]
     assert _open_cases(two_cases, out) == 1, "also when the first try was interrupted"
+
+
+def test_a_file_that_is_away_for_a_while_keeps_its_result(two_cases: Path, out: Path) -> None:
+    file = two_cases.parent / "b.nii"
+    away = file.rename(two_cases.parent / "archive")
+    assert _open_cases(two_cases, out) == 0
+    away.rename(file)
+    assert _open_cases(two_cases, out) == 0
+    file.write_text("another CT")
+    assert _open_cases(two_cases, out) == 1, "what it was is still known"
+
+
+def test_a_reviewed_case_is_never_removed(two_cases: Path, out: Path) -> None:
+    review = out / CASES / "P2" / "x.lesions.csv"
+    review.write_text("a person's work")
+    for name in ("a.nii", "b.nii"):
+        (two_cases.parent / name).write_text("another CT")
+    with pytest.raises(InputError) as caught:
+        run_batch([two_cases], out, BatchOptions(resume=True), _start)
+    assert caught.value.code == "output-reviewed"
+    assert review.is_file()
+    assert (out / CASES / "P1").is_dir(), "nothing goes before everything was looked at"
+
+
+def test_a_header_is_replaced_with_its_voxels(tmp_path: Path) -> None:
+    header, voxels = tmp_path / "x.mhd", tmp_path / "x.raw"
+    header.write_text("header")
+    voxels.write_text("voxels")
+    before = file_stamp(header)
+    voxels.write_text("other voxels")
+    assert file_stamp(header) != before
 
 
 def test_the_same_cohort_is_not_named_twice(out: Path) -> None:

@@ -73,7 +73,11 @@ def test_a_file_that_is_there_stays_unless_forced(job: ExportJob, tmp_path: Path
 def test_segments_of_an_earlier_export_do_not_stay_beside_the_new(
     job: ExportJob, tmp_path: Path
 ) -> None:
-    ours = ("covid-lesion-seg.txt", "covid-lesion-seg-ground-glass.txt")
+    ours = (
+        "covid-lesion-seg.txt",
+        "covid-lesion-seg-ground-glass.txt",
+        "covid-lesion-seg-lobes.txt",
+    )
     others = ("covid-lesion-seg-ground-glass.csv", "covid-lesion-seg-notes.txt", "mine.txt")
     for name in (*ours, *others):
         (tmp_path / name).write_text("old")

@@ -274,6 +274,9 @@ class Panel:
             )
             self._timesFor = None
         self._open(nodes.segmentation, run)
+        # The node came before the attribute by which it is listed; a filter is not looked at
+        # again for that, and what is not listed can't be selected.
+        self._ui.resultSelector.sortFilterProxyModel().invalidate()
         self._parameters.resultSegmentation = nodes.segmentation
         self._fresh = (nodes.segmentation, pointOfInterestRas(result, nodes.ct))
         if self._isEntered:

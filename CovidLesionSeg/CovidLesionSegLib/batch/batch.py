@@ -15,6 +15,7 @@ from CovidLesionSegLib.engine.atomic import atomic_path
 from CovidLesionSegLib.engine.models import LUNG_MODEL, member_ids
 from CovidLesionSegLib.engine.pipeline import SegmentOptions
 from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.export.review_files import refuse_reviewed
 from CovidLesionSegLib.version import __version__
 from CovidLesionSegLib.weights.store import default_store
 
@@ -34,7 +35,7 @@ from .lock import folder_lock
 from .runner import WORKER_DIED, CaseSettings, Reply
 from .schedule import Schedule, Workers
 from .summary import DONE, SummaryRow, summary_row, with_twins, write_summary
-from .table import file_stamp, read_key, write_key
+from .table import TableRow, file_stamp, read_key, write_key
 from .wall import write_wall
 
 SUMMARY, WALL, SETTINGS, KEY = "summary.csv", "index.html", "batch.json", "key.csv"
@@ -173,7 +174,7 @@ def run_batch(
 
     Raises:
         InputError: Inputs or options can't be used; ``batch-exists``, ``batch-differs``,
-            ``batch-locked``, ``batch-case-moved``.
+            ``batch-locked``, ``batch-case-moved``, ``output-reviewed``.
         CovidLesionSegError: Something stopped the whole batch. What was done stays.
     """
     found = find_cases(inputs, keep_names=options.keep_names, exclude=folder)
@@ -228,21 +229,29 @@ def _compare_files(batch: Batch, cases: Sequence[Case]) -> None:
     """Let no result stand for another CT than the one it was made from.
 
     A file that was replaced is segmented again; a name that now stands for another file is
-    refused, since nobody but the user knows which of them is meant.
+    refused, since nobody but the user knows which of them is meant. Before anything is removed,
+    everything is looked at.
     """
     before = read_key(batch.folder / KEY)
-    for case in cases:
-        row = before.get(case.id)
-        if row is None or case.id not in batch.rows:
-            continue
-        if row.as_case().key != case.key:
+    ended = [case for case in cases if case.id in before and case.id in batch.rows]
+    for case in ended:
+        if before[case.id].as_case().key != case.key:
             raise InputError(
                 "batch-case-moved",
                 f"The case {case.id!r} was another file when this batch was begun.",
                 "Give the file another case name, or choose another folder.",
             )
-        if row.stamp and row.stamp != file_stamp(case.path):
-            batch.forget(case)
+    replaced = [case for case in ended if _is_replaced(case, before[case.id])]
+    for case in replaced:
+        refuse_reviewed(batch.cases / case.id)
+    for case in replaced:
+        batch.forget(case)
+
+
+def _is_replaced(case: Case, row: TableRow) -> bool:
+    """Tell whether a file is another than then; one that can't be seen now may be the same."""
+    now = file_stamp(case.path)
+    return bool(row.stamp and now) and row.stamp != now
 
 
 def _weights_digests(options: SegmentOptions) -> dict[str, str]:

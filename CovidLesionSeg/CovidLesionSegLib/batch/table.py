@@ -18,6 +18,13 @@ COLUMNS = ("case", "path", "series_instance_uid")
 _STAMP = "file_stamp"
 """Further column of the key."""
 
+_VOXELS = {
+    ".mhd": (".raw", ".zraw"),
+    ".nhdr": (".raw", ".raw.gz", ".gz"),
+    ".hdr": (".img", ".img.gz"),
+}
+"""Where the voxels usually are that belong to a header."""
+
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -88,13 +95,17 @@ def read_key(path: Path) -> dict[str, TableRow]:
 def file_stamp(path: Path) -> str:
     """Return what tells that a file was replaced: its size and time of change.
 
-    Empty for a folder, whose series has an identity of its own, and for what is not there.
+    A header with its voxels in another file has those of both. Empty for a folder, whose series
+    has an identity of its own, and for what is not there.
     """
     try:
-        status = path.stat()
+        files = [path, *(path.with_suffix(end) for end in _VOXELS.get(path.suffix.lower(), ()))]
+        states = [path.stat(), *(file.stat() for file in files[1:] if file.is_file())]
     except OSError:
         return ""
-    return f"{status.st_size}-{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""
+    if not stat.S_ISREG(states[0].st_mode):
+        return ""
+    return " ".join(f"{state.st_size}-{state.st_mtime_ns}" for state in states)
 
 
 def write_key(path: Path, cases: Iterable[Case]) -> None:
@@ -104,7 +115,8 @@ def write_key(path: Path, cases: Iterable[Case]) -> None:
     """
     rows = read_key(path)
     for case in cases:
-        stamp = file_stamp(case.path)
+        known = rows[case.id].stamp if case.id in rows else ""
+        stamp = file_stamp(case.path) or known  # an archive may be away for a while
         rows[case.id] = TableRow(case.path, case.id, case.series_instance_uid, stamp)
     # Linux takes file names that are no UTF-8; they come back as they went.
     with (

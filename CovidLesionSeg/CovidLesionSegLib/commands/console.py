@@ -26,14 +26,21 @@ STAGE_TEXTS = {
 Listener = Callable[[str, float], None]
 
 
+class _Console(Console):
+    """A console that leaves it to `cli.main` to say what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def out() -> Console:
     """Return the console for results (standard output)."""
-    return Console(markup=False, highlight=False, soft_wrap=True)
+    return _Console(markup=False, highlight=False, soft_wrap=True)
 
 
 def err() -> Console:
     """Return the console for progress, warnings and errors (standard error)."""
-    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    return _Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from CovidLesionSegLib.engine.progress import Reporter
 from CovidLesionSegLib.engine.result import SegmentationResult
 from CovidLesionSegLib.engine.result_json import result_to_json
 from CovidLesionSegLib.engine.writers import write_map
-from CovidLesionSegLib.errors import CovidLesionSegError, InputError
+from CovidLesionSegLib.errors import CovidLesionSegError
 from CovidLesionSegLib.export.overview import write_overview
 from CovidLesionSegLib.export.packed import PackedResult
 from CovidLesionSegLib.export.seg_nrrd import write_segmentation
@@ -59,8 +59,6 @@ _WRITERS: Mapping[str, tuple[str, _Writer]] = {
 being compressed meanwhile."""
 
 _SCENE_FILE = "scene.mrb"
-_REVIEW_FILES = ("*lesions.csv", "*review-log.csv")
-"""What a review in 3D Slicer exports: a person's work on the result beside it."""
 _SCENE_MAY_FAIL = ("mrml-extra-missing", "scene-not-written")
 """Codes of the errors with which the scene is left out and the run goes on."""
 
@@ -99,15 +97,8 @@ def require_writable(folder: Path) -> None:
     """Find out before a long run whether its results can be written; leaves no trace.
 
     Raises:
-        InputError: ``output-not-writable``; ``output-reviewed`` for a folder with a review,
-            which would pass for one of the new result.
+        InputError: ``output-not-writable``.
     """
-    if folder.is_dir() and any(True for name in _REVIEW_FILES for _ in folder.glob(name)):
-        raise InputError(
-            "output-reviewed",
-            f"{folder} holds a review, which belongs to the result that is there now.",
-            "Choose another folder, or move the review away.",
-        )
     with suppress(_ProbeError), staging_folder(folder):
         raise _ProbeError
 

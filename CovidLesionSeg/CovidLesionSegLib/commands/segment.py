@@ -80,10 +80,12 @@ def segment_to_folder(
     """Segment one CT with a progress bar and write everything into a folder."""
     from CovidLesionSegLib.engine.pipeline import segment
     from CovidLesionSegLib.engine.progress import Reporter
+    from CovidLesionSegLib.export.review_files import refuse_reviewed
 
     from .outputs import require_writable, write_outputs
 
     options = options_from(args)
+    refuse_reviewed(folder)
     require_writable(folder)
     with progress_bar(args.quiet or args.json) as listener:
         reporter = Reporter(listener)

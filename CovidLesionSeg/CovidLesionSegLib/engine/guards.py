@@ -59,7 +59,7 @@ Flagged                     When
 ``uneven-slices``           DICOM slices uneven by 5 to 20 % of their distance.
 ``slices-not-contiguous``   DICOM slices thinner than two thirds of their distance.
 ``duplicates-dropped``      The same DICOM slice was there more than once.
-``several-series``           The folder holds several CT series; the largest underived one is used.
+``several-series``          The folder holds several CT series; the largest underived one is used.
 ``several-acquisitions``    The DICOM series holds more than one stack; the largest is used.
 ``derived-series``          Only derived DICOM images (reformatted or processed) were there.
 ``unreadable-files``        Some DICOM files could not be read and were left out.

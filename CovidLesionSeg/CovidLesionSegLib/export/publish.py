@@ -105,9 +105,14 @@ def _exists(name: str) -> InputError:
 
 
 def _names_of(formats: Mapping[str, ExportFormat], stem: str) -> frozenset[str]:
-    """Return every name that formats may write; one file for each segment has the segment's."""
+    """Return every name that formats may write: with a file for each layer or segment, theirs."""
     segments = segment_definitions()
-    parts = ("", *(f"-{it.id}" for it in segments), *(f"_{it.name}" for it in segments))
+    layers = sorted({segment.layer for segment in segments})
+    parts = (
+        *("", *(f"-{layer}" for layer in layers)),
+        *(f"-{segment.id}" for segment in segments),
+        *(f"_{segment.name}" for segment in segments),
+    )
     return frozenset(f"{stem}{part}{it.suffix}" for it in formats.values() for part in parts)
 
 

@@ -27,7 +27,7 @@ from CovidLesionSegLib.errors import InputError
 
 from .job import ExportJob, ReviewRecord
 from .recount import recounted
-from .review_files import read_lesions_csv, read_review_log
+from .review_files import REVIEW_FILES, read_lesions_csv, read_review_log
 from .seg_nrrd import StoredSegmentation, read_segmentation
 from .segments import segment_definitions
 
@@ -277,8 +277,7 @@ def _place(grid: Affine, ct: CtVolume) -> tuple[int, int, int]:
 
 def _review(folder: Path) -> ReviewRecord | None:
     """Return the review that was exported into the folder, whatever its files begin with."""
-    lesions = sorted(folder.glob("*lesions.csv"))
-    logs = sorted(folder.glob("*review-log.csv"))
+    lesions, logs = (sorted(folder.glob(name)) for name in REVIEW_FILES)
     if not lesions:
         return None
     return ReviewRecord(read_lesions_csv(lesions[0]), read_review_log(logs[0]) if logs else ())

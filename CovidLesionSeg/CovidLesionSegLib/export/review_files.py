@@ -38,6 +38,24 @@ _CENTER_COLUMNS = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
 _KEY_DIGITS = 12
 
 
+REVIEW_FILES = ("*lesions.csv", "*review-log.csv")
+"""Lesions and log of a review beside a result, whatever their names begin with."""
+
+
+def refuse_reviewed(folder: Path) -> None:
+    """Refuse to replace a result that a person has reviewed; the review would pass for its own.
+
+    Raises:
+        InputError: ``output-reviewed``.
+    """
+    if any(True for name in REVIEW_FILES for _ in folder.glob(name)):
+        raise InputError(
+            "output-reviewed",
+            f"{folder} holds a review, which belongs to the result that is there now.",
+            "Choose another folder, or move the review away.",
+        )
+
+
 def write_rows_csv(
     path: str | os.PathLike[str], header: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:

@@ -83,6 +83,8 @@ class OpacityFollower:
             fits = fits and np.array_equal(mask > 0, opacity == label)
         if not fits:
             yield
+            if layerTime(self._node, "opacity") != self._seen:
+                return  # a stroke that nobody has read yet: the next refresh does, and settles
             self._write(opacity)
         self._mayDiffer = False
         self._settled = self._classes()

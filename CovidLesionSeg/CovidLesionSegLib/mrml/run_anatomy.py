@@ -50,6 +50,10 @@ def followedElsewhere(segmentationNode: Any, context: ReviewContext) -> ReviewCo
         The context, whose anatomy says that it was edited; None when nobody has changed it.
     """
     text = segmentationNode.GetAttribute(RECORDED)
+    if not text and segmentationNode.GetAttribute(ANATOMY_EDITED) is not None:
+        # Corrected and measured by a version that recorded no digests of it.
+        segmentationNode.SetAttribute(RECORDED, json.dumps(_digests(context.anatomy)))
+        return None
     digests = json.loads(text) if text else factsOfRun(segmentationNode).get("segmentation_sha256")
     # Results of versions that recorded nothing.
     if not digests:
