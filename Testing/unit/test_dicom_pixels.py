@@ -49,15 +49,21 @@ def test_signed_pixels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_ct(series.write(tmp_path)).hu, series.hu)
 
 
-def test_padding_becomes_air_but_never_punches_holes(tmp_path: Path) -> None:
+def padded_series(padding: int) -> Series:
+    """Return signed slices whose first corner is padding."""
     series = Series()
     for index, dataset in enumerate(series.datasets):
         stored = series.hu[index].astype("<i2")
-        stored[:4, :4] = -2000
+        stored[:4, :4] = padding
         dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
         dataset.BitsStored, dataset.HighBit = 16, 15
-        dataset.PixelPaddingValue = -2000
+        dataset.PixelPaddingValue = padding
         dataset.PixelData = stored.tobytes()
+    return series
+
+
+def test_padding_becomes_air_but_never_punches_holes(tmp_path: Path) -> None:
+    series = padded_series(-2000)
     assert (read_ct(series.write(tmp_path)).hu[:, :4, :4] == -1024).all()
     for index, dataset in enumerate(series.datasets):
         dataset.PixelPaddingValue = 50  # a value in the middle of the body's
@@ -66,14 +72,8 @@ def test_padding_becomes_air_but_never_punches_holes(tmp_path: Path) -> None:
 
 
 def test_signed_padding_is_known_whatever_the_transfer_syntax(tmp_path: Path) -> None:
-    series = Series()
-    for index, dataset in enumerate(series.datasets):
-        stored = series.hu[index].astype("<i2")
-        stored[:4, :4] = -1500
-        dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
-        dataset.BitsStored, dataset.HighBit = 16, 15
-        dataset.PixelPaddingValue = -1500
-        dataset.PixelData = stored.tobytes()
+    series = padded_series(-1500)
+    for dataset in series.datasets:
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     assert (read_ct(series.write(tmp_path)).hu[:, :4, :4] == -1024).all()
 

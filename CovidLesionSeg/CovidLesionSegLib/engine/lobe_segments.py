@@ -13,7 +13,7 @@ from CovidLesionSegLib.errors import InputError
 from .lobe_names import lobe_of_name, lobe_of_terminology
 from .lungs import LungMask
 from .masks import Mask, SpacingZyx, bounding_box, distance_mm, margin_voxels
-from .result import Anatomy, Lobe, LobeSource, Lung
+from .result import Anatomy, Lobe, LobeSource, Lung, missing_lobes
 from .volume import CtVolume
 
 LOBE_MISSING = "lobe-missing"
@@ -179,13 +179,12 @@ def join_lobes(
     """
     lobes = labels.copy()
     joined = lungs.labels.copy()
-    present = {Lobe(int(value)) for value in np.unique(labels) if value}
-    missing = tuple(lobe for lobe in Lobe if lobe not in present)
+    missing = missing_lobes(labels)
     lung_count = max(int(np.count_nonzero(joined)), 1)
     inside = int(np.count_nonzero((labels > 0) & (joined > 0)))
     covered = inside / lung_count
     outside = 1.0 - inside / max(int(np.count_nonzero(labels)), 1)
-    for lobe in present:
+    for lobe in Lobe:
         joined[labels == lobe] = lobe.lung
     fill_complete_sides(lobes, joined, ct.spacing_mm_zyx)
     found = [*lungs.flags, *flags]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from .lobes_atlas import atlas_lobes
 from .lobes_file import lobes_from_file
 from .lobes_lungmask import LUNGMASK, lobes_from_lungmask
 from .lungs import LungMask
-from .result import Anatomy, Lobe, LobeSource
+from .result import Anatomy, LobeSource, missing_lobes
 from .volume import CtVolume
 
 APPROXIMATE_LOBES = "approximate-lobes"
@@ -35,12 +33,11 @@ def find_lobes(ct: CtVolume, lungs: LungMask, source: Path | str | None = None) 
     if source is not None:
         return lobes_from_file(Path(source), ct, lungs)
     labels, uncertainty_mm = atlas_lobes(ct, lungs.labels)
-    present = set(np.unique(labels).tolist())
     return Anatomy(
         lungs=lungs.labels,
         lobes=labels,
         lobe_source=LobeSource.ATLAS,
-        missing=tuple(lobe for lobe in Lobe if lobe not in present),
+        missing=missing_lobes(labels),
         flags=(*lungs.flags, APPROXIMATE_LOBES),
         lobe_uncertainty_mm=uncertainty_mm,
     )

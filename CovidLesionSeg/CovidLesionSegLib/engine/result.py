@@ -103,6 +103,12 @@ class Anatomy:
     lobe_uncertainty_mm: float = 0.0
 
 
+def missing_lobes(lobes: NDArray[np.uint8] | None) -> tuple[Lobe, ...]:
+    """Return the lobes that a label map has no voxel of; all of them without one."""
+    present = set() if lobes is None else set(np.unique(lobes).tolist())
+    return tuple(lobe for lobe in Lobe if lobe not in present)
+
+
 @dataclass(frozen=True)
 class Lesion:
     """One 3D connected component of the infection.

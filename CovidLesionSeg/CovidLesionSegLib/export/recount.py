@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.flags import EDITED_ANATOMY, EDITED_CLASSES
+from CovidLesionSegLib.engine.corrections import corrected
+from CovidLesionSegLib.engine.flags import EDITED_CLASSES
 from CovidLesionSegLib.engine.lesions import find_lesions
 from CovidLesionSegLib.engine.opacity import classes_by_hu, classes_drawn
 from CovidLesionSegLib.engine.postprocess import MINIMUM_LESION_ML, find_infection
 from CovidLesionSegLib.engine.quantify import Quantifier
-from CovidLesionSegLib.engine.result import Anatomy, Lobe, Opacity, SegmentationResult
+from CovidLesionSegLib.engine.result import Opacity, SegmentationResult
 from CovidLesionSegLib.engine.result_json import layer_digests
 
 _EDITED = "edited"
@@ -41,7 +42,7 @@ def recounted(
     """
     anatomy = result.anatomy
     if not {"lungs", "lobes"}.isdisjoint(edited):
-        anatomy = _as_labelled(anatomy)
+        anatomy = corrected(anatomy)
     drawn = "infection" in edited
     ct, infection, prediction = result.ct, result.infection, result.prediction
     lesions = result.lesions
@@ -98,13 +99,3 @@ def _classes(result: SegmentationResult, is_edited: bool) -> tuple[NDArray[np.ui
         ground_glass, consolidation = (opacity & np.uint8(label) for label in Opacity)
         classes = classes_drawn(by_hu, ground_glass, consolidation, infection)
     return np.where(infection > 0, classes, np.uint8(0)), classes is not by_hu
-
-
-def _as_labelled(anatomy: Anatomy) -> Anatomy:
-    """Return an anatomy that a person changed, with what its labels now lack."""
-    present = set() if anatomy.lobes is None else set(np.unique(anatomy.lobes).tolist())
-    return replace(
-        anatomy,
-        missing=tuple(lobe for lobe in Lobe if lobe not in present),
-        flags=tuple(dict.fromkeys((*anatomy.flags, EDITED_ANATOMY))),
-    )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from CovidLesionSegLib.engine.flags import EDITED_ANATOMY
-from CovidLesionSegLib.engine.result import Anatomy, Lobe
+from CovidLesionSegLib.engine.corrections import corrected
+from CovidLesionSegLib.engine.result import Anatomy
 from CovidLesionSegLib.engine.result_json import layer_digests
 from CovidLesionSegLib.engine.review_values import ReviewContext
 from CovidLesionSegLib.engine.volume import CtVolume
@@ -68,12 +68,7 @@ def _recorded(segmentationNode: Any, anatomy: Anatomy) -> Anatomy:
     """Note that lungs or lobes were edited, and what they are now."""
     segmentationNode.SetAttribute(ANATOMY_EDITED, "true")
     segmentationNode.SetAttribute(RECORDED, json.dumps(_digests(anatomy)))
-    present = set() if anatomy.lobes is None else set(np.unique(anatomy.lobes).tolist())
-    return replace(
-        anatomy,
-        missing=tuple(lobe for lobe in Lobe if lobe not in present),
-        flags=tuple(dict.fromkeys((*anatomy.flags, EDITED_ANATOMY))),
-    )
+    return corrected(anatomy)
 
 
 def _digests(anatomy: Anatomy) -> dict[str, str]:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from CovidLesionSegLib.engine.flags import CT_MOVED, EDITED_ANATOMY, EDITED_CLASSES
 from CovidLesionSegLib.engine.result import (
     Anatomy,
-    Lobe,
     LobeSource,
     Prediction,
     SegmentationResult,
+    missing_lobes,
 )
 from CovidLesionSegLib.engine.review_values import ReviewContext
 from CovidLesionSegLib.engine.steps import Steps, finish
@@ -229,7 +229,7 @@ def _anatomy(segmentationNode: Any, facts: dict[str, Any], ct: CtVolume) -> Anat
         lungs=np.zeros(ct.shape_zyx, dtype=np.uint8) if lungs is None else lungs,
         lobes=lobes,
         lobe_source=LobeSource(facts["lobe_source"]),
-        missing=tuple(lobe for lobe in Lobe if lobes is None or not (lobes == lobe).any()),
+        missing=missing_lobes(lobes),
         flags=_anatomyFlags(segmentationNode, facts),
         lobe_uncertainty_mm=facts["lobe_uncertainty_mm"],
     )
